@@ -1,0 +1,5 @@
+"""``python -m streamgmm``."""
+
+from .cli import main
+
+main()

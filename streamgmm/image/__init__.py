@@ -1,0 +1,1 @@
+"""Images in, tiles out, and back: knows no mixtures."""

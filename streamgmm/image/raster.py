@@ -1,0 +1,46 @@
+"""PNG, JPEG and WebP, through Pillow: decoded as a whole."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from ..errors import ImageReadError, MemoryBudgetError
+from .source import ArrayImage
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+# Pillow mode -> mode with the samples we take; every other mode becomes RGB.
+MODES = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "1": "L", "I;16": "I;16", "I;16B": "I;16"}
+
+
+def open_raster(path: Path, budget: int | None) -> ArrayImage:
+    """Decode a PNG, JPEG or WebP file, turned as its Exif orientation says.
+
+    Raises
+    ------
+    ImageReadError
+        Where the file is not such an image, or damaged.
+    MemoryBudgetError
+        Where its pixels take more bytes than the budget.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the budget says it better
+        try:
+            with Pillow.open(path, formats=FORMATS) as image:
+                mode = MODES.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")
+                size = image.width * image.height * len(Pillow.new(mode, (1, 1)).tobytes())
+                if budget is not None and size > budget:
+                    raise MemoryBudgetError(
+                        f"{path}: a {image.format} of {image.width} x {image.height} pixels is decoded as a whole, which takes "
+                        f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f}; convert it to a tiled TIFF, or raise --chunk-size"
+                    )
+                pixels = np.asarray(ImageOps.exif_transpose(image).convert(mode))
+                return ArrayImage(pixels, str(path), image.format)
+        except MemoryBudgetError:
+            raise
+        except Pillow.UnidentifiedImageError:
+            raise ImageReadError(f"{path}: not an image this program reads (TIFF, PNG, JPEG or WebP)") from None
+        except (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError) as error:
+            raise ImageReadError(f"{path}: cannot be decoded ({error})") from None

@@ -1,0 +1,86 @@
+"""Windows, grids of them, and which windows to read at once: pure geometry, no I/O."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Window(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The window as an index into an array of the image."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    def within(self, other: "Window") -> "Window":
+        """The same window, counted from another's corner."""
+        return Window(self.top - other.top, self.left - other.left, self.height, self.width)
+
+
+class TileGrid(Sequence):
+    """The tiles that cover an area, row by row; those at its right and lower edge are cut to it.
+
+    Parameters
+    ----------
+    area : Window
+        What is covered; tiles start at its corner.
+    tile : tuple of int
+        Height and width of a tile.
+    """
+
+    def __init__(self, area: Window, tile: tuple[int, int]):
+        self.area, self.tile = area, tile
+        self.rows, self.columns = math.ceil(area.height / tile[0]), math.ceil(area.width / tile[1])
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        top, left = index // self.columns * self.tile[0], index % self.columns * self.tile[1]
+        height, width = min(self.tile[0], self.area.height - top), min(self.tile[1], self.area.width - left)
+        return Window(self.area.top + top, self.area.left + left, height, width)
+
+    def index_of(self, window: Window) -> int:
+        """Return the number of the tile at a window's corner."""
+        row, column = (window.top - self.area.top) // self.tile[0], (window.left - self.area.left) // self.tile[1]
+        return row * self.columns + column
+
+
+def reading_unit(shape: tuple[int, int], segment: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """Return a multiple of a segment that holds some pixels at least, or the whole image where that is smaller.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the image.
+    segment : tuple of int
+        Height and width of what must be decoded at once: a tile or strip.
+    pixels : int
+        Pixels worth a task of their own.
+    """
+    height, width = segment
+    while height * width < pixels and (height < shape[0] or width < shape[1]):
+        if width < shape[1] and (width <= height or height >= shape[0]):
+            width += segment[1]
+        else:
+            height += segment[0]
+    return min(height, shape[0]), min(width, shape[1])
+
+
+def writing_unit(tile: int, segment: int) -> int:
+    """Return the length, a multiple of an output tile's, to read at once so that few segments are decoded twice.
+
+    It is a multiple of the segment too where one is near; else four segments long, which decodes a quarter again.
+    """
+    unit = tile
+    while unit % segment and unit < 4 * segment:
+        unit += tile
+    return unit

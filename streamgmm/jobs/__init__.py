@@ -1,0 +1,1 @@
+"""What a user asks for: passes over an image with a model."""

@@ -1,0 +1,310 @@
+"""Fitting a mixture to every pixel of one image, or of several."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
+
+import numpy as np
+
+from ..errors import OptionError, UnsupportedImageError
+from ..image.source import Image, Source, open_image
+from ..model.colours import ColourCounter, ColourTable
+from ..model.em import Fit, fit_mixture, redundant
+from ..model.minibatch import stepwise_em
+from ..model.mixture import COVARIANCE_TYPES, CovarianceType, Mixture
+from ..model.palette import has_table
+from ..model.seeding import INITS, Init, around, reseed, seed_mixture
+from ..model.warmup import compile_kernels
+from .engine import LocalEngine
+from .pixels import PixelStream
+from .report import Clock, Progress, Report
+from .resources import Resources
+
+log = logging.getLogger(__name__)
+
+Method = Literal["auto", "exact", "stream", "minibatch"]
+METHODS: tuple[str, ...] = get_args(Method)
+
+MAX_COMPONENTS = 65_535
+# Pixels to seed from; 16 a component where that is more.
+SAMPLE_PIXELS = 1 << 16
+# Places read for each step of minibatch EM: enough, at random, to be unlike any one region of the image.
+BATCH_PLACES = 16
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a mixture is fitted; see :func:`fit_image`."""
+
+    n_components: int = 16
+    covariance_type: CovarianceType = "full"
+    method: Method = "auto"
+    init: Init | np.ndarray | Mixture = "kmeans"
+    max_iter: int = 100
+    tol: float = 1e-4
+    reg_covar: float = 1e-6
+    seed: int = 0
+
+    def __post_init__(self):
+        if not 1 <= self.n_components <= MAX_COMPONENTS:
+            raise OptionError(f"components is {self.n_components}; choose 1 to {MAX_COMPONENTS:,}")
+        for name, value, allowed in (
+            ("covariance", self.covariance_type, COVARIANCE_TYPES),
+            ("method", self.method, METHODS),
+            ("init", self.init if isinstance(self.init, str) else INITS[0], INITS),
+        ):
+            if value not in allowed:
+                raise OptionError(f"{name} is {value!r}; choose {', '.join(allowed)}")
+        if self.max_iter < 1:
+            raise OptionError(f"max-iter is {self.max_iter}; at least 1 is needed")
+        for name, value in (("tol", self.tol), ("reg-covar", self.reg_covar), ("seed", self.seed)):
+            if not value >= 0:
+                raise OptionError(f"{name} is {value}; it must be 0 or more")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted mixture, how it was come by, and the colour table where there is one."""
+
+    mixture: Mixture
+    method: str
+    log_likelihood: list[float]
+    converged: bool
+    iterations: int
+    table: ColourTable | None = None
+    batch_pixels: int | None = None
+    fraction_read: float | None = None
+
+
+def fit_image(
+    sources: Source | Sequence[Source],
+    *,
+    n_components: int = 16,
+    covariance_type: CovarianceType = "full",
+    method: Method = "auto",
+    init: Init | np.ndarray | Mixture = "kmeans",
+    max_iter: int = 100,
+    tol: float = 1e-4,
+    reg_covar: float = 1e-6,
+    seed: int = 0,
+    chunk_size: str | int = "64MiB",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Mixture, Report]:
+    """Fit a Gaussian mixture to every pixel of an image, or of several images at once.
+
+    Parameters
+    ----------
+    sources : path or ndarray of shape (height, width[, bands]), or a list of these
+        Images with the same number of bands; every pixel of every image counts the same.
+    n_components : int in [1, 65535]
+        Components K.
+    covariance_type : {"full", "tied", "diag", "spherical"}
+        As in scikit-learn.
+    method : {"auto", "exact", "stream", "minibatch"}
+        ``exact``: EM on the table of distinct colours, which is EM on every pixel; for uint8 of one to three bands. ``stream``:
+        EM that reads every pixel at each iteration. ``auto``: the first of these that is possible. ``minibatch``: stepwise EM
+        on random tiles, which may stop before it has read the whole image.
+    init : {"kmeans", "k-means++", "random"}, ndarray of shape (K, D) or Mixture
+        How to start: the best of four starts on a sample of 65,536 pixels; or from means in [0, 1]; or from a mixture.
+    max_iter : int > 0
+        Passes of EM over the image at the most.
+    tol : float >= 0
+        EM has converged when an iteration gains less than this, in nats per pixel.
+    reg_covar : float >= 0
+        Added to variances, of colours in [0, 1].
+    seed : int >= 0
+        Seeds everything that is drawn.
+    chunk_size : str or int
+        Decoded pixels in memory at once: bytes (``"64MiB"``) or pixels (``"4Mpx"``). Changes no result.
+    threads : int > 0, optional
+        All processors this process may use by default. Changes no result.
+    progress : callable, optional
+        Called as ``progress(phase, done, total)``, in pixels; returning False cancels.
+
+    Returns
+    -------
+    mixture : Mixture
+        Components by falling weight.
+    report : Report
+
+    Raises
+    ------
+    OptionError, ImageReadError, UnsupportedImageError, MemoryBudgetError, Cancelled
+    """
+    options = FitOptions(n_components, covariance_type, method, init, max_iter, tol, reg_covar, seed)
+    resources, clock = Resources.of(chunk_size, threads), Clock(progress)
+    several = isinstance(sources, list | tuple)
+    with ExitStack() as stack:
+        images = []
+        for source in sources if several else [sources]:
+            images.append(open_image(source, budget=resources.budget()))
+            stack.callback(images[-1].close)
+        engine = stack.enter_context(LocalEngine(resources.threads))
+        result = fit_pixels(images, options, engine, resources, clock)
+    names = [image.name for image in images]
+    return result.mixture, report_of(result, names if several else names[0], clock)
+
+
+def report_of(result: FitResult, name: str | list[str], clock: Clock, **more: object) -> Report:
+    """Report a fit."""
+    return Report(
+        input=name,
+        output=more.pop("output", None),
+        model=result.mixture.to_dict(),
+        method=result.method,
+        n_components=result.mixture.n_components,
+        iterations=result.iterations,
+        converged=result.converged,
+        log_likelihood=result.log_likelihood,
+        seconds=clock.seconds,
+        pixels=clock.pixels,
+        distinct_colors=None if result.table is None else len(result.table),
+        batch_pixels=result.batch_pixels,
+        fraction_read=result.fraction_read,
+        **more,
+    )
+
+
+def fit_pixels(
+    images: Sequence[Image], options: FitOptions, engine: LocalEngine, resources: Resources, clock: Clock
+) -> FitResult:
+    """Fit a mixture to every pixel of open images."""
+    if not images:
+        raise OptionError("no image to fit; name at least one")
+    stream = PixelStream(images, engine, resources)
+    method = _method(options.method, stream)
+    with clock.phase("compile", 0):
+        for dtype in {image.dtype for image in images}:
+            compile_kernels(dtype, stream.n_bands, engine.threads)
+    size = max(SAMPLE_PIXELS, 16 * options.n_components)
+    table = None
+    if method == "exact":
+        counter = ColourCounter(stream.n_bands, stream.n_pixels, engine.threads)
+        with clock.phase("count", stream.n_pixels) as advance:
+            sample = stream.sample(size, options.seed, advance, counter)
+            table = counter.table()
+        del counter
+        few = table if len(table) <= options.n_components else None
+    else:
+        with clock.phase("sample", 0) as advance:
+            sample = stream.sample(size, options.seed, advance)
+            few = stream.few_colours(options.n_components, advance) if len(sample) <= options.n_components else None
+    if few is not None:
+        return FitResult(lossless(few, options.covariance_type), "lossless", [], True, 0, few)
+    with clock.phase("seed", 0):
+        start = _start(sample, options, engine.threads)
+    if method == "minibatch":
+        return _fit_minibatch(stream, start, options, clock)
+    with clock.phase("fit", stream.n_pixels * options.max_iter) as advance:
+        fit = _fit_all(stream, table, sample, start, options, engine.threads, advance)
+    return _result(fit, method, len(fit.log_likelihood), options, table=table)
+
+
+def _method(method: Method, stream: PixelStream) -> str:
+    possible = has_table(stream.dtype, stream.n_bands)
+    if method == "auto":
+        return "exact" if possible else "stream"
+    if method == "exact" and not possible:
+        raise UnsupportedImageError(
+            f"{stream.places[0].image.name}: method exact needs uint8 samples of one to three bands, not {stream.dtype} of "
+            f"{stream.n_bands}; use stream, which fits every pixel too"
+        )
+    return method
+
+
+def lossless(table: ColourTable, covariance_type: CovarianceType) -> Mixture:
+    """Return the mixture whose components are the colours of a table, each a tenth of a sample value wide."""
+    n_bands = table.colours.shape[1]
+    variance = (0.1 / table.scale) ** 2
+    covariances = {
+        "full": np.repeat(variance * np.eye(n_bands)[None], len(table), axis=0),
+        "tied": variance * np.eye(n_bands),
+        "diag": np.full((len(table), n_bands), variance),
+        "spherical": np.full(len(table), variance),
+    }[covariance_type]
+    means = table.colours / table.scale
+    return Mixture(table.counts / table.n_pixels, means, covariances, covariance_type).ordered()
+
+
+def _start(sample: ColourTable, options: FitOptions, threads: int) -> Mixture:
+    init = options.init
+    if isinstance(init, str):
+        return seed_mixture(
+            sample,
+            options.n_components,
+            options.covariance_type,
+            init,
+            max_iter=options.max_iter,
+            tol=options.tol,
+            reg_covar=options.reg_covar,
+            seed=options.seed,
+            threads=threads,
+        )
+    start = init if isinstance(init, Mixture) else around(sample, np.asarray(init), options.covariance_type, options.reg_covar)
+    if start.n_bands != sample.colours.shape[1]:
+        raise OptionError(f"init has {start.n_bands} bands; the image has {sample.colours.shape[1]}")
+    return start
+
+
+def _fit_all(
+    stream: PixelStream, table: ColourTable | None, sample: ColourTable, start: Mixture, options: FitOptions, threads: int, advance
+) -> Fit:
+    """Run EM on every pixel: on the colour table, or reading the images at each iteration."""
+
+    def accumulate(mixture: Mixture):
+        if table is None:
+            return stream.accumulate(mixture, advance)
+        statistics = table.accumulate(mixture, threads)
+        advance(stream.n_pixels)
+        return statistics
+
+    return fit_mixture(
+        accumulate,
+        start,
+        partial(reseed, sample, options.seed),
+        level=1 / sample.scale,
+        max_iter=options.max_iter,
+        tol=options.tol,
+        reg_covar=options.reg_covar,
+    )
+
+
+def _fit_minibatch(stream: PixelStream, start: Mixture, options: FitOptions, clock: Clock) -> FitResult:
+    n_places = len(stream.places)
+    order = np.random.default_rng([options.seed, n_places]).permutation(n_places)
+    n_held_out = min(BATCH_PLACES, n_places // 4)
+    held_out, rest = order[:n_held_out], order[n_held_out:]
+    batch = max(1, min(BATCH_PLACES, len(rest) // 4))
+    read = set(stream.sample_places()) | set(held_out.tolist())
+    with clock.phase("fit", stream.n_pixels * options.max_iter) as advance:
+
+        def batches() -> Iterator:
+            for _ in range(options.max_iter):
+                for first in range(0, len(rest), batch):
+                    places = rest[first : first + batch].tolist()
+                    read.update(places)
+                    yield partial(stream.accumulate, advance=advance, places=places)
+
+        scored = stream.held_out(held_out if n_held_out else rest, SAMPLE_PIXELS, options.seed, advance)
+        fit, steps = stepwise_em(batches(), scored.accumulate, start, tol=options.tol, reg_covar=options.reg_covar)
+    pixels = sum(stream.places[i].n_pixels for i in read)
+    return _result(
+        fit,
+        "minibatch",
+        steps,
+        options,
+        batch_pixels=sum(stream.places[i].n_pixels for i in rest[:batch]),
+        fraction_read=pixels / stream.n_pixels,
+    )
+
+
+def _result(fit: Fit, method: str, iterations: int, options: FitOptions, **more) -> FitResult:
+    if not fit.converged:
+        log.warning(
+            "not converged after %d iterations: the last gained more than %g; raise --max-iter or --tol", iterations, options.tol
+        )
+    return FitResult(fit.mixture.ordered(), method, fit.log_likelihood, fit.converged, iterations, **more)

@@ -1,0 +1,1 @@
+"""Mixtures, statistics and the kernels that add them up: arrays in, arrays out."""

@@ -1,0 +1,115 @@
+"""Colour tables: the distinct colours of an image and how often each occurs, which is all that EM sees of it."""
+
+import queue
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import kernels
+from .mixture import Mixture
+from .parameters import as_pixels, bands_of, scale_of
+from .statistics import Statistics, accumulate
+
+# Bands up to which a table of all colours fits: 256^3 counters.
+TABLE_BANDS = 3
+# Tables that are counted into at once: more threads than these mostly wait for decoding, and each table takes 64 MiB.
+LANES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class ColourTable:
+    """Distinct colours with their counts: EM on it is EM on the pixels, with the same sums in another order.
+
+    Attributes
+    ----------
+    colours : ndarray of shape (n, D), uint8 or uint16
+        Distinct colours, in sample units.
+    counts : ndarray of shape (n,), float64
+        How often each occurs: whole numbers, exact up to 2^53.
+    """
+
+    colours: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, counts: np.ndarray | None = None) -> "ColourTable":
+        """Count the colours of pixels (n, D) that fit in memory; runs of one colour cost as much as a single pixel."""
+        starts = np.flatnonzero(np.append(True, (pixels[1:] != pixels[:-1]).any(axis=1)))
+        runs = np.diff(starts, append=len(pixels)) if counts is None else np.add.reduceat(counts, starts)
+        colours, inverse = np.unique(pixels[starts], axis=0, return_inverse=True)
+        return cls(colours, np.bincount(inverse.reshape(-1), runs))
+
+    def __add__(self, other: "ColourTable") -> "ColourTable":
+        """Merge with the table of other pixels."""
+        counts = np.concatenate([self.counts, other.counts])
+        return ColourTable.of(np.concatenate([self.colours, other.colours]), counts)
+
+    def __len__(self) -> int:
+        return len(self.colours)
+
+    @property
+    def n_pixels(self) -> float:
+        """Number of pixels counted."""
+        return float(self.counts.sum())
+
+    @property
+    def scale(self) -> float:
+        """Sample value that stands for 1.0."""
+        return scale_of(self.colours.dtype)
+
+    def accumulate(self, mixture: Mixture, threads: int = 1) -> Statistics:
+        """Add up the statistics of all pixels under a mixture."""
+        return accumulate(self.colours, mixture, self.counts, threads=threads)
+
+
+def colour_codes(n_bands: int) -> np.ndarray:
+    """Return the bits each sample value gives to its colour's code, shape (D, 256), uint32.
+
+    The code interleaves the bits of the bands (Morton 1966), so that similar colours are close in memory: against the linear
+    code this labels up to 1.5 times faster, and blocks of a table need fewer components.
+    """
+    values = np.arange(256, dtype=np.uint32)
+    codes = np.zeros((n_bands, 256), np.uint32)
+    for band in range(n_bands):
+        for bit in range(8):
+            codes[band] |= ((values >> bit) & 1) << (bit * n_bands + band)
+    return codes
+
+
+class ColourCounter:
+    """Counts 8-bit colours of one to three bands from any number of threads, in constant memory.
+
+    Parameters
+    ----------
+    n_bands : int
+        1 to 3.
+    n_pixels : int
+        Pixels to be counted: 32-bit counters serve up to 2^32 - 1.
+    threads : int
+        Threads that count.
+    """
+
+    def __init__(self, n_bands: int, n_pixels: int, threads: int):
+        self._codes = colour_codes(n_bands)
+        self._dtype = np.uint32 if n_pixels < 2**32 else np.uint64
+        self._lanes: queue.SimpleQueue = queue.SimpleQueue()
+        for _ in range(min(threads, LANES)):
+            self._lanes.put(np.zeros(256**n_bands, self._dtype))  # untouched memory costs nothing
+
+    def add(self, pixels: np.ndarray) -> None:
+        """Count pixels (..., D), uint8."""
+        lane = self._lanes.get()
+        try:
+            kernels.count(as_pixels(pixels), self._codes, bands_of(len(self._codes)), lane)
+        finally:
+            self._lanes.put(lane)
+
+    def table(self) -> ColourTable:
+        """Merge what all threads counted, and let the counters go."""
+        total = self._lanes.get()
+        while not self._lanes.empty():
+            total += self._lanes.get()
+        n_colours = np.count_nonzero(total)
+        colours, counts = np.empty((n_colours, len(self._codes)), np.uint8), np.empty(n_colours)
+        kernels.compact(total, colours, counts)
+        return ColourTable(colours, counts)

@@ -1,0 +1,58 @@
+"""Stepwise EM: a step after each batch of tiles, so that part of an image may be enough."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from .em import Accumulate, Fit, maximization
+from .mixture import Mixture
+
+# Step t moves the statistics by (t + 2)^-0.7 (Liang and Klein 2009, section 4.3): close to 1/2 they forget too slowly, close
+# to 1 too fast.
+DECAY = 0.7
+# Held-out pixels are scored after this many steps.
+SCORE_EVERY = 8
+# The average weighs step t as (t + 1) (t + 2) (t + 3), so that early steps fade (Shamir and Zhang 2013, section 4).
+AVERAGE = 3
+
+
+def stepwise_em(
+    batches: Iterable[Accumulate], held_out: Accumulate, start: Mixture, *, tol: float, reg_covar: float
+) -> tuple[Fit, int]:
+    """Move a mixture a step after each batch (Cappe and Moulines 2009), until held-out pixels gain less than ``tol``.
+
+    Parameters
+    ----------
+    batches : iterable of functions from a mixture to the statistics of a batch
+        In random order; it ends when the steps allowed are done.
+    held_out : function from a mixture to the statistics of pixels in no batch
+    start : Mixture
+    tol : float
+        Gain in mean log-likelihood of a held-out pixel, in nats, between two scores.
+
+    Returns
+    -------
+    fit : Fit
+        The averaged mixture, with the log-likelihood at each score.
+    steps : int
+    """
+    mixture, history = start, []
+    running = average = None
+    steps = 0
+    for steps, accumulate in enumerate(batches, 1):
+        batch = accumulate(mixture)
+        batch = batch.scaled(1 / batch.weight)
+        step = (steps + 1) ** -DECAY
+        running = batch if running is None else running.about(batch.origin).scaled(1 - step) + batch.scaled(step)
+        share = (AVERAGE + 1) / (steps + AVERAGE)
+        average = running if average is None else average.about(running.origin).scaled(1 - share) + running.scaled(share)
+        mixture = maximization(running, mixture, reg_covar)
+        if steps % SCORE_EVERY == 0:
+            averaged = maximization(average, mixture, reg_covar)
+            score = held_out(averaged).mean_log_likelihood
+            gain = score - history[-1] if history else np.inf
+            history.append(score)
+            if gain < tol:
+                return Fit(averaged, history, converged=True), steps
+    averaged = maximization(average, mixture, reg_covar) if steps else start
+    return Fit(averaged, [*history, held_out(averaged).mean_log_likelihood], converged=False), steps

@@ -1,0 +1,173 @@
+"""The Gaussian mixture: a frozen value, and its JSON."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from ..errors import ModelError
+
+CovarianceType = Literal["full", "tied", "diag", "spherical"]
+COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
+
+FORMAT, VERSION = "streamgmm mixture", 1
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A mixture of K Gaussians over colours of D bands in [0, 1].
+
+    Integer samples are divided by the maximum of their type: 255 for uint8, 65,535 for uint16.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (K,), float64
+        Share of each component, >= 0, summing to 1.
+    means : ndarray of shape (K, D), float64
+        Means, in [0, 1].
+    covariances : ndarray, float64
+        Shape (K, D, D) for ``full``, (D, D) for ``tied``, (K, D) for ``diag``, (K,) for ``spherical``: scikit-learn's shapes.
+    covariance_type : {"full", "tied", "diag", "spherical"}
+
+    Raises
+    ------
+    ModelError
+        Where shapes disagree, a number is not finite, or a covariance is not positive definite.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    covariance_type: CovarianceType = "full"
+
+    def __post_init__(self):
+        for name in ("weights", "means", "covariances"):
+            array = np.array(getattr(self, name), np.float64)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if self.covariance_type not in COVARIANCE_TYPES:
+            raise ModelError(f"covariance_type is {self.covariance_type!r}; use one of {', '.join(COVARIANCE_TYPES)}")
+        if self.means.ndim != 2 or self.means.size == 0:
+            raise ModelError(f"means have shape {self.means.shape}; expected (components, bands)")
+        n_components, n_bands = self.means.shape
+        shapes = {
+            "full": (n_components, n_bands, n_bands),
+            "tied": (n_bands, n_bands),
+            "diag": (n_components, n_bands),
+            "spherical": (n_components,),
+        }
+        for name, shape in (("weights", (n_components,)), ("covariances", shapes[self.covariance_type])):
+            if getattr(self, name).shape != shape:
+                raise ModelError(
+                    f"{name} have shape {getattr(self, name).shape}; expected {shape} for {n_components} components, "
+                    f"{n_bands} bands and {self.covariance_type} covariances"
+                )
+        if not all(np.isfinite(a).all() for a in (self.weights, self.means, self.covariances)):
+            raise ModelError("weights, means or covariances hold a number that is not finite")
+        if self.weights.min() < 0 or abs(self.weights.sum() - 1) > 1e-6:
+            raise ModelError(f"weights must be >= 0 and sum to 1; they sum to {self.weights.sum():.6g}")
+
+    @property
+    def n_components(self) -> int:
+        """Number of components K."""
+        return self.means.shape[0]
+
+    @property
+    def n_bands(self) -> int:
+        """Number of bands D."""
+        return self.means.shape[1]
+
+    @cached_property
+    def full_covariances(self) -> np.ndarray:
+        """The covariances as matrices, shape (K, D, D), whatever the type."""
+        shape = (self.n_components, self.n_bands, self.n_bands)
+        if self.covariance_type in ("full", "tied"):
+            return np.broadcast_to(self.covariances, shape)
+        variances = self.covariances.reshape(self.n_components, -1)
+        return variances[:, None, :] * np.eye(self.n_bands)
+
+    def whitening_roots(self) -> np.ndarray:
+        """Inverse Cholesky factors, lower triangular, shape (K, D, D): the squared length of root @ (x - mean) is Mahalanobis'.
+
+        Raises
+        ------
+        ModelError
+            Where a covariance is not positive definite.
+        """
+        try:
+            return np.linalg.inv(np.linalg.cholesky(self.full_covariances))
+        except np.linalg.LinAlgError:
+            raise ModelError("a covariance is not positive definite; fit with a larger reg_covar") from None
+
+    def take(self, components) -> "Mixture":
+        """Return the mixture of some components, in the order given, their weights scaled to sum to 1."""
+        components = np.asarray(components)
+        covariances = self.covariances if self.covariance_type == "tied" else self.covariances[components]
+        weights = self.weights[components]
+        return Mixture(weights / weights.sum(), self.means[components], covariances, self.covariance_type)
+
+    def ordered(self) -> "Mixture":
+        """Return the components by falling weight, equal weights by rising mean: equal fits get equal palettes."""
+        return self.take(np.lexsort((*self.means.T[::-1], -self.weights)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the model as it stands in a model file."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "n_components": self.n_components,
+            "n_bands": self.n_bands,
+            "covariance_type": self.covariance_type,
+            "samples": "scaled to [0, 1]",
+            "weights": self.weights.tolist(),
+            "means": self.means.tolist(),
+            "covariances": self.covariances.tolist(),
+        }
+
+    def info(self) -> dict[str, Any]:
+        """Describe the model for a person."""
+        return {
+            "format": f"{FORMAT} {VERSION}",
+            "components": self.n_components,
+            "bands": self.n_bands,
+            "covariances": self.covariance_type,
+            "weights": [round(weight, 6) for weight in self.weights.tolist()],
+        }
+
+    def to_json(self) -> str:
+        """Write as versioned JSON, with a line for each component."""
+        fields = []
+        for key, value in self.to_dict().items():
+            text = json.dumps(value)
+            if isinstance(value, list):
+                text = "[\n    " + ",\n    ".join(json.dumps(row) for row in value) + "\n  ]"
+            fields.append(f'  "{key}": {text}')
+        return "{\n" + ",\n".join(fields) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Mixture":
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ModelError
+            Where the text is not a model of this version.
+        """
+        try:
+            fields = json.loads(text)
+        except ValueError as error:
+            raise ModelError(f"not JSON ({error})") from None
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            raise ModelError(f'not a model (its "format" is not "{FORMAT}")')
+        if fields.get("version") != VERSION:
+            raise ModelError(f"a model of version {fields.get('version')}; this streamgmm reads version {VERSION}")
+        try:
+            mixture = cls(fields["weights"], fields["means"], fields["covariances"], fields["covariance_type"])
+        except KeyError as error:
+            raise ModelError(f"a model without {error}") from None
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"a damaged model ({error})") from None
+        mixture.whitening_roots()
+        return mixture

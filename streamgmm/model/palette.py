@@ -1,0 +1,91 @@
+"""From a mixture to a palette, and from pixels to labels."""
+
+import numpy as np
+
+from . import kernels
+from .colours import TABLE_BANDS, ColourTable, colour_codes
+from .mixture import Mixture
+from .parameters import as_pixels, bands_of, launches, model_of, scale_of, scratch_for
+
+
+def palette_of(mixture: Mixture) -> np.ndarray:
+    """Return the colour of each component: its mean times 255, rounded, shape (K, 3), uint8.
+
+    One band, or two, are shown as grey; of more than three the first three are shown.
+    """
+    shown = mixture.means if mixture.n_bands >= 3 else mixture.means[:, :1].repeat(3, axis=1)
+    return np.rint(np.clip(shown[:, :3], 0, 1) * 255).astype(np.uint8)
+
+
+def label_dtype(n_components: int) -> np.dtype:
+    """Type of the labels: uint8 for up to 256 components, uint16 above."""
+    return np.dtype(np.uint8 if n_components <= 256 else np.uint16)
+
+
+def classify(pixels: np.ndarray, mixture: Mixture, threads: int = 1) -> np.ndarray:
+    """Return the component of largest responsibility for each pixel.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (..., D), uint8, uint16 or float32
+        Samples.
+    mixture : Mixture
+        K components in D bands.
+    threads : int > 0
+        Threads of the parallel kernel; 1 runs its serial twin.
+
+    Returns
+    -------
+    ndarray of shape (...), uint8 or uint16
+        Labels in [0, K); the first of equals.
+    """
+    flat = as_pixels(pixels)
+    model, bands = model_of(mixture, scale_of(flat.dtype)), bands_of(mixture.n_bands)
+    n_components, n_bands = mixture.means.shape
+    labels = np.empty(len(flat), label_dtype(n_components))
+    scratch = None
+    for bounds in launches(len(flat), n_components, n_bands):
+        if scratch is None:
+            scratch = scratch_for(len(bounds) - 1, n_components, n_bands)
+        kernels.label(threads, flat, bounds, model, bands, scratch, labels)
+    return labels.reshape(pixels.shape[:-1])
+
+
+class LookupTable:
+    """Labels of 8-bit colours of one to three bands, one table access a pixel.
+
+    Parameters
+    ----------
+    table : ColourTable
+        The colours that may be asked for.
+    labels : ndarray of shape (n,)
+        Their labels.
+    """
+
+    def __init__(self, table: ColourTable, labels: np.ndarray):
+        n_bands = table.colours.shape[1]
+        self._codes = colour_codes(n_bands)
+        self._labels = np.zeros(256**n_bands, labels.dtype)
+        codes = np.zeros(len(table), np.uint32)
+        for band in range(n_bands):
+            codes |= self._codes[band][table.colours[:, band]]
+        self._labels[codes] = labels
+
+    @classmethod
+    def of_all_colours(cls, mixture: Mixture, threads: int) -> "LookupTable":
+        """Label every 8-bit colour there is."""
+        colours = np.empty((256**mixture.n_bands, mixture.n_bands), np.uint8)
+        counts = np.empty(len(colours))
+        kernels.compact(np.ones(len(colours), np.uint32), colours, counts)
+        return cls(ColourTable(colours, counts), classify(colours, mixture, threads))
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the labels of pixels (..., D), shape (...)."""
+        labels = np.empty(pixels.shape[:-1], self._labels.dtype)
+        kernels.lookup(as_pixels(pixels), self._codes, bands_of(len(self._codes)), self._labels, labels.reshape(-1))
+        return labels
+
+
+def has_table(dtype, n_bands: int) -> bool:
+    """Whether all colours of such an image fit a table: 8-bit samples of one to three bands."""
+    return np.dtype(dtype) == np.uint8 and n_bands <= TABLE_BANDS

@@ -1,0 +1,140 @@
+"""First mixtures, found on a sample of the pixels: random, k-means++, k-means."""
+
+from functools import partial
+from typing import Literal, get_args
+
+import numpy as np
+
+from .colours import ColourTable
+from .em import expectation_maximization, maximization
+from .mixture import CovarianceType, Mixture
+
+Init = Literal["random", "k-means++", "kmeans"]
+INITS: tuple[str, ...] = get_args(Init)
+
+# Starts that are tried, and the iterations of Lloyd's algorithm and of EM each gets before the best goes on. On the sample
+# of 65,536 pixels with 16 components all four take 0.2 s.
+RESTARTS, LLOYD, SHORT = 4, 10, 10
+# Variance, as a share of the image's, at which EM is k-means: responsibilities are 0 or 1 (Bishop 2006, section 9.3.2).
+HARD = 1e-5
+
+
+def seed_mixture(
+    sample: ColourTable,
+    n_components: int,
+    covariance_type: CovarianceType,
+    init: Init,
+    *,
+    max_iter: int,
+    tol: float,
+    reg_covar: float,
+    seed: int,
+    threads: int,
+) -> Mixture:
+    """Find a start for EM on all pixels: the best of a few short fits to a sample, fitted to the sample to the end.
+
+    Parameters
+    ----------
+    sample : ColourTable
+        Pixels to seed from.
+    n_components : int
+        Components wanted; fewer come back where the sample has fewer colours.
+    init : {"random", "k-means++", "kmeans"}
+        How means are drawn: from the pixels (with equal weights and the image's covariance), far from each other (Arthur
+        and Vassilvitskii 2007), or by Lloyd's algorithm from the latter.
+    seed : int >= 0
+        Seeds the generator of each start.
+
+    Returns
+    -------
+    Mixture
+    """
+    climb = partial(
+        expectation_maximization, partial(sample.accumulate, threads=threads), tol=tol, reg_covar=reg_covar
+    )
+    n_components = min(n_components, len(sample))
+    fits = []
+    for restart in range(RESTARTS):
+        generator = np.random.default_rng([seed, restart])
+        if init == "random":
+            chosen = generator.choice(len(sample), n_components, replace=False, p=sample.counts / sample.n_pixels)
+            means = sample.colours[chosen] / sample.scale
+        else:
+            means = plus_plus(sample, np.empty((0, sample.colours.shape[1])), n_components, generator)
+        start = around(sample, means, covariance_type, reg_covar)
+        if init == "kmeans":
+            start = lloyd(sample, start, reg_covar, threads)
+        fits.append(climb(start, max_iter=SHORT))
+    best = max(fits, key=lambda fit: fit.log_likelihood[-1])
+    return climb(best.mixture, max_iter=max_iter).mixture
+
+
+def around(sample: ColourTable, means: np.ndarray, covariance_type: CovarianceType, reg_covar: float) -> Mixture:
+    """Return components of equal weight around means (K, D), each with the covariance of the whole sample."""
+    n_bands = means.shape[1]
+    centre = np.average(sample.colours, axis=0, weights=sample.counts)[None] / sample.scale
+    whole = Mixture(np.ones(1), centre, np.eye(n_bands)[None])
+    covariance = maximization(sample.accumulate(whole), whole, reg_covar).covariances
+    return _alike(means, covariance[0], covariance_type)
+
+
+def _alike(means: np.ndarray, covariance: np.ndarray, covariance_type: CovarianceType) -> Mixture:
+    """Return components of equal weight and one covariance (D, D)."""
+    n_components = len(means)
+    variances = np.diag(covariance)
+    covariances = {
+        "full": np.repeat(covariance[None], n_components, axis=0),
+        "tied": covariance,
+        "diag": np.repeat(variances[None], n_components, axis=0),
+        "spherical": np.full(n_components, variances.mean()),
+    }[covariance_type]
+    return Mixture(np.full(n_components, 1 / n_components), means, covariances, covariance_type)
+
+
+def plus_plus(sample: ColourTable, means: np.ndarray, n_more: int, generator: np.random.Generator) -> np.ndarray:
+    """Draw more means, each with a chance proportional to its squared distance from those there are.
+
+    The k-means++ seeding (Arthur and Vassilvitskii 2007, section 2.2) of pixels with counts. Returns shape (n_more, D).
+    """
+    colours = sample.colours / sample.scale
+    nearest = np.full(len(colours), np.inf)
+    for mean in means:
+        np.minimum(nearest, ((colours - mean) ** 2).sum(axis=1), out=nearest)
+    drawn = np.empty((n_more, colours.shape[1]))
+    for i in range(n_more):
+        mass = np.cumsum(sample.counts * (nearest if np.isfinite(nearest[0]) else 1.0))
+        chosen = min(np.searchsorted(mass, generator.random() * mass[-1], side="right"), len(colours) - 1)
+        drawn[i] = colours[chosen]
+        np.minimum(nearest, ((colours - drawn[i]) ** 2).sum(axis=1), out=nearest)
+    return drawn
+
+
+def lloyd(sample: ColourTable, start: Mixture, reg_covar: float, threads: int) -> Mixture:
+    """Run k-means from the means of a start, and return the mixture of its clusters.
+
+    Lloyd's algorithm is EM with one vanishing variance, so the kernel of EM runs it.
+    """
+    variance = HARD * np.trace(start.full_covariances[0]) / start.n_bands
+    hard = _alike(start.means, variance * np.eye(start.n_bands), "spherical")
+    for _ in range(LLOYD):
+        statistics = sample.accumulate(hard, threads)
+        moved = maximization(statistics, hard, reg_covar).means
+        hard = Mixture(hard.weights, moved, hard.covariances, "spherical")
+    statistics = sample.accumulate(hard, threads)
+    clusters = Mixture(start.weights, hard.means, start.covariances, start.covariance_type)
+    return maximization(statistics, clusters, reg_covar)
+
+
+def reseed(sample: ColourTable, seed: int, mixture: Mixture, failed: np.ndarray) -> Mixture:
+    """Give failed components new means, far from the others', an even share and the average covariance."""
+    kept = np.setdiff1d(np.arange(mixture.n_components), failed)
+    generator = np.random.default_rng([seed, RESTARTS, len(kept)])
+    means = mixture.means.copy()
+    means[failed] = plus_plus(sample, mixture.means[kept], len(failed), generator)
+    weights = mixture.weights.copy()
+    weights[failed] = 1 / mixture.n_components
+    covariances = mixture.covariances
+    if mixture.covariance_type != "tied":
+        covariances = covariances.copy()
+        covariances[failed] = np.tensordot(mixture.weights, mixture.covariances, axes=1)
+    return Mixture(weights / weights.sum(), means, covariances, mixture.covariance_type)
