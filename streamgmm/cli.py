@@ -30,6 +30,9 @@ PHASES = {
 }
 
 
+FILE = click.Path(path_type=Path)
+
+
 def _options(*decorators: Callable) -> Callable:
     """Join options that several commands share."""
 
@@ -44,7 +47,12 @@ def _options(*decorators: Callable) -> Callable:
 fit_options = _options(
     click.option("-k", "--components", "n_components", default=16, show_default=True, help="Components, and colours."),
     click.option(
-        "--covariance", "covariance_type", default="full", show_default=True, help="full, tied, diag or spherical.", metavar="TYPE"
+        "--covariance",
+        "covariance_type",
+        default="full",
+        show_default=True,
+        help="full, tied, diag or spherical.",
+        metavar="TYPE",
     ),
     click.option(
         "--method",
@@ -68,9 +76,7 @@ fit_options = _options(
 )
 write_options = _options(
     click.option("--labels", is_flag=True, help="Write a plain class map, without colours."),
-    click.option(
-        "--compression", default="deflate", show_default=True, metavar="CODEC", help="deflate, none, lzw or zstd."
-    ),
+    click.option("--compression", default="deflate", show_default=True, metavar="CODEC", help="deflate, none, lzw or zstd."),
     click.option("--tile-size", type=int, metavar="N", help="Side of the output's tiles. [default: the input's, or 256]"),
     click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
 )
@@ -83,11 +89,10 @@ run_options = _options(
         help="Decoded pixels in memory at once: bytes (64MiB) or pixels (4Mpx).",
     ),
     click.option("--threads", type=int, metavar="N", help="[default: all processors]"),
-    click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write a JSON report; - is standard output."),
+    click.option("--report", type=FILE, metavar="FILE", help="Write a JSON report; - is standard output."),
     click.option("-q", "--quiet", is_flag=True, help="No progress bars."),
     click.option("-v", "--verbose", is_flag=True, help="Say what is done, and show where errors come from."),
 )
-existing = click.Path(path_type=Path)
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,8 +102,8 @@ def cli() -> None:
 
 
 @cli.command(epilog=EPILOG)
-@click.argument("source", metavar="IN", type=existing)
-@click.argument("output", metavar="OUT", type=existing)
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT", type=FILE)
 @fit_options
 @write_options
 @run_options
@@ -113,13 +118,20 @@ def quantize(source: Path, output: Path, init: str, report: Path | None, quiet: 
 
 
 @cli.command(epilog=EPILOG)
-@click.argument("sources", metavar="IN...", type=existing, nargs=-1, required=True)
-@click.option("-o", "--output", required=True, type=existing, metavar="MODEL.json", help="The model file to write.")
+@click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
+@click.option("-o", "--output", required=True, type=FILE, metavar="MODEL.json", help="The model file to write.")
 @fit_options
 @click.option("--overwrite", is_flag=True, help="Replace a model that exists.")
 @run_options
 def fit(
-    sources: tuple[Path, ...], output: Path, init: str, overwrite: bool, report: Path | None, quiet: bool, verbose: bool, **options: Any
+    sources: tuple[Path, ...],
+    output: Path,
+    init: str,
+    overwrite: bool,
+    report: Path | None,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
 ) -> None:
     """Fit one mixture to every pixel of IN..., and write it to a model file."""
     from .jobs.fit import fit_image
@@ -134,9 +146,9 @@ def fit(
 
 
 @cli.command(epilog=EPILOG)
-@click.argument("model", metavar="MODEL.json", type=existing)
-@click.argument("source", metavar="IN", type=existing)
-@click.argument("output", metavar="OUT", type=existing)
+@click.argument("model", metavar="MODEL.json", type=FILE)
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT", type=FILE)
 @write_options
 @run_options
 def apply(model: Path, source: Path, output: Path, report: Path | None, quiet: bool, verbose: bool, **options: Any) -> None:
@@ -150,7 +162,7 @@ def apply(model: Path, source: Path, output: Path, report: Path | None, quiet: b
 
 
 @cli.command(epilog=EPILOG)
-@click.argument("path", metavar="PATH", type=existing)
+@click.argument("path", metavar="PATH", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Show where errors come from.")
 def info(path: Path, as_json: bool, verbose: bool) -> None:

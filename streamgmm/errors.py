@@ -43,7 +43,7 @@ class MemoryBudgetError(StreamGMMError, MemoryError):
     exit_code = 5
 
 
-class Cancelled(StreamGMMError):
+class Cancelled(StreamGMMError):  # noqa: N818
     """The progress callback asked to stop."""
 
     exit_code = 130

@@ -19,7 +19,7 @@ def check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
     """
     for source in inputs:
         with contextlib.suppress(OSError):
-            if os.path.samefile(source, path):
+            if path.samefile(source):
                 raise OutputError(f"{path}: is also the input; choose another output")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it")
@@ -61,8 +61,8 @@ def replacing(path: Path) -> Iterator[Path]:
             yield part
             with open(part, "rb+") as file:
                 os.fsync(file.fileno())
-            os.chmod(part, 0o666 & ~_umask())
-            os.replace(part, path)
+            part.chmod(0o666 & ~_umask())
+            part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise

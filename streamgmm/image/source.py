@@ -60,10 +60,10 @@ class ArrayImage:
         What it came from.
     """
 
-    tile = None
+    tile: tuple[int, int] | None = None
     segment = (1, 1)
 
-    def __init__(self, array: np.ndarray, name: str = "array", kind: str = "array"):
+    def __init__(self, array: np.ndarray, name: str = "array", kind: str | None = "array"):
         if array.ndim not in (2, 3) or array.size == 0:
             raise UnsupportedImageError(f"{name}: shape {array.shape}; expected (height, width) or (height, width, bands)")
         if array.dtype not in SAMPLE_TYPES:

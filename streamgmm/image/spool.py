@@ -19,7 +19,7 @@ class Spool:
     """
 
     def __init__(self, folder: Path, n_tiles: int):
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".streamgmm.", suffix=".spool")
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".streamgmm.", suffix=".spool")  # noqa: SIM115
         self._places: list[tuple[int, int]] = [(0, 0)] * n_tiles
         self.size = 0
 

@@ -54,7 +54,7 @@ class TiffImage:
             self._map = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             self._page, self._read_bytes, self._lock = page, 0, threading.Lock()
             self._check_kind()
-            planes, depth, height, width, samples = page.shaped
+            planes, _, height, width, samples = page.shaped
             self.shape, self.dtype = (height, width, planes * samples), np.dtype(page.dtype)
             self._planes = planes
             self.tile = (page.tilelength, page.tilewidth) if page.is_tiled else None
@@ -88,7 +88,7 @@ class TiffImage:
             colours = getattr(page.photometric, "name", page.photometric)
             raise UnsupportedImageError(f"{self.name}: colours are {colours}; grey and RGB are supported, convert it first")
         if page.shaped[1] != 1 or page.size == 0:
-            raise UnsupportedImageError(f"{self.name}: page has shape {page.shape}; expected a flat image of at least one pixel")
+            raise UnsupportedImageError(f"{self.name}: page has shape {page.shape}; expected a flat image, not empty")
         if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
             codec = getattr(page.compression, "name", page.compression)
             raise UnsupportedImageError(f"{self.name}: compression {codec} is not supported, convert it first")
@@ -148,11 +148,8 @@ class TiffImage:
             return segment[window.within(touched[0]).slices]
         pixels = np.empty((window.height, window.width, self.shape[2]), self.dtype)
         for place in touched:
-            segment = self._decode(self._segments.index_of(place))
-            rows = slice(max(place.top, window.top), min(place.top + place.height, bottom))
-            columns = slice(max(place.left, window.left), min(place.left + place.width, right))
-            inner = segment[rows.start - place.top : rows.stop - place.top, columns.start - place.left : columns.stop - place.left]
-            pixels[rows.start - window.top : rows.stop - window.top, columns.start - window.left : columns.stop - window.left] = inner
+            part = place.overlap(window)
+            pixels[part.within(window).slices] = self._decode(self._segments.index_of(place))[part.within(place).slices]
         return pixels
 
     def _decode(self, index: int) -> np.ndarray:

@@ -18,6 +18,12 @@ class Window(NamedTuple):
         """The window as an index into an array of the image."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
+    def overlap(self, other: "Window") -> "Window":
+        """The window both have in common, which must not be empty."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom = min(self.top + self.height, other.top + other.height)
+        return Window(top, left, bottom - top, min(self.left + self.width, other.left + other.width) - left)
+
     def within(self, other: "Window") -> "Window":
         """The same window, counted from another's corner."""
         return Window(self.top - other.top, self.left - other.left, self.height, self.width)

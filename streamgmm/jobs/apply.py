@@ -1,9 +1,10 @@
 """Labelling every pixel of an image with a model, into a TIFF."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,10 @@ class WriteOptions:
     def layout(self, image: Image, mixture: Mixture) -> Layout:
         """Return the layout of the output for an image and a model."""
         height, width, _ = image.shape
-        tile = (self.tile_size, self.tile_size)
-        if self.tile_size is None:
-            usable = image.tile and all(SMALLEST_TILE <= n <= LARGEST_TILE and n % 16 == 0 for n in image.tile)
-            tile = image.tile if usable else (TILE, TILE)
+        side = self.tile_size or TILE
+        tile = (side, side)
+        if self.tile_size is None and image.tile and all(_usable(side) for side in image.tile):
+            tile = image.tile
         palette = None if self.labels else palette_of(mixture)
         return Layout((height, width), tile, label_dtype(mixture.n_components), palette, self.compression)
 
@@ -98,7 +99,7 @@ def apply(
     """
     options, dst = WriteOptions(labels, compression, tile_size, overwrite), Path(dst)
     resources, clock = Resources.of(chunk_size, threads), Clock(progress)
-    inputs = [item for item in (model, src) if isinstance(item, str | os.PathLike)]
+    inputs = [Path(item) for item in (model, src) if isinstance(item, str | os.PathLike)]
     mixture = model if isinstance(model, Mixture) else load_model(model)
     check_output(dst, inputs, overwrite)
     with ExitStack() as stack:
@@ -112,9 +113,9 @@ def apply(
         if has_table(image.dtype, mixture.n_bands) and image.shape[0] * image.shape[1] >= LOOKUP_PIXELS:
             labeller: Labeller = LookupTable.of_all_colours(mixture, engine.threads)
         else:
-            labeller = ModelLabeller(mixture)
+            labeller = partial(classify, mixture=mixture)
         tally = Tally(mixture, image)
-        write_labels(image, dst, labeller, options.layout(image, mixture), engine, resources, clock, tally)
+        Painter(image, dst, options.layout(image, mixture), engine, resources, clock).paint(labeller, tally)
     return Report(
         input=image.name,
         output=str(dst),
@@ -130,6 +131,10 @@ def apply(
         colors_used=tally.colors_used,
         psnr_db=tally.psnr_db,
     )
+
+
+def _usable(side: int) -> bool:
+    return SMALLEST_TILE <= side <= LARGEST_TILE and side % 16 == 0
 
 
 def load_model(path: str | os.PathLike) -> Mixture:
@@ -148,17 +153,6 @@ def load_model(path: str | os.PathLike) -> Mixture:
         raise ModelError(f"{path}: not a model file (it is not text)") from None
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
-
-
-class ModelLabeller:
-    """Labels pixels by the model itself."""
-
-    def __init__(self, mixture: Mixture):
-        self._mixture = mixture
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the labels of pixels (..., D), shape (...)."""
-        return classify(pixels, self._mixture)
 
 
 class Tally:
@@ -195,39 +189,44 @@ class Tally:
         return psnr(self._error / self._scale**2, self._used.sum() * self._palette.shape[1])
 
 
-def write_labels(
-    image: Image,
-    dst: Path,
-    labeller: Labeller,
-    layout: Layout,
-    engine: LocalEngine,
-    resources: Resources,
-    clock: Clock,
-    tally: Tally | None = None,
-) -> None:
-    """Read an image once more, label it, and write the tiles: through a spool, then as a TIFF that appears whole."""
-    height, width, bands = image.shape
-    tiles = TileGrid(Window(0, 0, height, width), layout.tile)
-    unit = tuple(writing_unit(tile, segment) for tile, segment in zip(layout.tile, image.segment, strict=True))
-    pixel_bytes = bands * image.dtype.itemsize
-    in_flight = max(1, resources.chunk(pixel_bytes) // (min(unit[0], height) * min(unit[1], width) * pixel_bytes))
+@dataclass(frozen=True)
+class Painter:
+    """Reads an image, labels it, and writes the tiles: through a spool, then as a TIFF that appears whole."""
 
-    def task(window: Window):
-        pixels = image.read(window)
-        labels = labeller(pixels)
-        encoded = [
-            (tiles.index_of(tile), encode_tile(labels[tile.within(window).slices], layout))
-            for tile in TileGrid(window, layout.tile)
-        ]
-        return labels.size, encoded, tally.of(pixels, labels) if tally else None
+    image: Image
+    dst: Path
+    layout: Layout
+    engine: LocalEngine
+    resources: Resources
+    clock: Clock
 
-    with output_errors(dst), Spool(dst.parent, len(tiles)) as spool:
-        with clock.phase("label", height * width) as advance:
-            for n_pixels, encoded, part in engine.stream(task, TileGrid(tiles.area, unit), in_flight):
-                for index, data in encoded:
-                    spool.put(index, data)
-                if tally and part:
-                    tally.add(part)
-                advance(n_pixels)
-        with clock.phase("write", 0):
-            write_tiff(dst, spool, layout)
+    def paint(self, labeller: Labeller, tally: Tally | None = None) -> None:
+        """Write the labels of all pixels; on the way add them up, where there is a tally."""
+        image, layout = self.image, self.layout
+        height, width, bands = image.shape
+        tiles = TileGrid(Window(0, 0, height, width), layout.tile)
+        windows = TileGrid(
+            tiles.area, (writing_unit(layout.tile[0], image.segment[0]), writing_unit(layout.tile[1], image.segment[1]))
+        )
+        pixel_bytes = bands * image.dtype.itemsize
+        in_flight = self.resources.chunk(pixel_bytes) // (windows[0].height * windows[0].width * pixel_bytes)
+
+        def task(window: Window):
+            pixels = image.read(window)
+            labels = labeller(pixels)
+            encoded = [
+                (tiles.index_of(tile), encode_tile(labels[tile.within(window).slices], layout))
+                for tile in TileGrid(window, layout.tile)
+            ]
+            return labels.size, encoded, tally.of(pixels, labels) if tally else None
+
+        with output_errors(self.dst), Spool(self.dst.parent, len(tiles)) as spool:
+            with self.clock.phase("label", height * width) as advance:
+                for n_pixels, encoded, part in self.engine.stream(task, windows, in_flight):
+                    for index, data in encoded:
+                        spool.put(index, data)
+                    if tally and part:
+                        tally.add(part)
+                    advance(n_pixels)
+            with self.clock.phase("write", 0):
+                write_tiff(self.dst, spool, layout)

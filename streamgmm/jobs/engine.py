@@ -1,7 +1,7 @@
 """How a pass is run on this machine: a pool of threads that each decode a tile and work on it."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -47,11 +47,3 @@ class LocalEngine:
         finally:
             for future in pending:
                 future.cancel()
-
-    def reduce(self, task: Callable[[Item], Result], items: Sequence[Item], in_flight: int) -> Result:
-        """Return the sum of ``task(item)``, added up in the order of the items."""
-        results = self.stream(task, items, in_flight)
-        total = next(results)
-        for result in results:
-            total = total + result
-        return total

@@ -5,21 +5,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ..errors import OptionError, UnsupportedImageError
 from ..image.source import Image, Source, open_image
 from ..model.colours import ColourCounter, ColourTable
-from ..model.em import Fit, fit_mixture, redundant
+from ..model.em import Fit, fit_mixture
 from ..model.minibatch import stepwise_em
 from ..model.mixture import COVARIANCE_TYPES, CovarianceType, Mixture
 from ..model.palette import has_table
 from ..model.seeding import INITS, Init, around, reseed, seed_mixture
 from ..model.warmup import compile_kernels
 from .engine import LocalEngine
-from .pixels import PixelStream
+from .pixels import Advance, PixelStream
 from .report import Clock, Progress, Report
 from .resources import Resources
 
@@ -60,9 +60,9 @@ class FitOptions:
                 raise OptionError(f"{name} is {value!r}; choose {', '.join(allowed)}")
         if self.max_iter < 1:
             raise OptionError(f"max-iter is {self.max_iter}; at least 1 is needed")
-        for name, value in (("tol", self.tol), ("reg-covar", self.reg_covar), ("seed", self.seed)):
-            if not value >= 0:
-                raise OptionError(f"{name} is {value}; it must be 0 or more")
+        for name, number in (("tol", self.tol), ("reg-covar", self.reg_covar), ("seed", self.seed)):
+            if not number >= 0:
+                raise OptionError(f"{name} is {number}; it must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,27 @@ class FitResult:
     batch_pixels: int | None = None
     fraction_read: float | None = None
 
+    def report(self, name: str | list[str], clock: Clock) -> Report:
+        """Report the fit of an image, or of several."""
+        return Report(
+            input=name,
+            output=None,
+            model=self.mixture.to_dict(),
+            method=self.method,
+            n_components=self.mixture.n_components,
+            iterations=self.iterations,
+            converged=self.converged,
+            log_likelihood=self.log_likelihood,
+            seconds=clock.seconds,
+            pixels=clock.pixels,
+            distinct_colors=None if self.table is None else len(self.table),
+            batch_pixels=self.batch_pixels,
+            fraction_read=self.fraction_read,
+        )
+
 
 def fit_image(
-    sources: Source | Sequence[Source],
+    sources: Source | list[Source] | tuple[Source, ...],
     *,
     n_components: int = 16,
     covariance_type: CovarianceType = "full",
@@ -137,36 +155,15 @@ def fit_image(
     """
     options = FitOptions(n_components, covariance_type, method, init, max_iter, tol, reg_covar, seed)
     resources, clock = Resources.of(chunk_size, threads), Clock(progress)
-    several = isinstance(sources, list | tuple)
     with ExitStack() as stack:
-        images = []
-        for source in sources if several else [sources]:
+        images: list[Image] = []
+        for source in sources if isinstance(sources, list | tuple) else [sources]:
             images.append(open_image(source, budget=resources.budget()))
             stack.callback(images[-1].close)
         engine = stack.enter_context(LocalEngine(resources.threads))
         result = fit_pixels(images, options, engine, resources, clock)
     names = [image.name for image in images]
-    return result.mixture, report_of(result, names if several else names[0], clock)
-
-
-def report_of(result: FitResult, name: str | list[str], clock: Clock, **more: object) -> Report:
-    """Report a fit."""
-    return Report(
-        input=name,
-        output=more.pop("output", None),
-        model=result.mixture.to_dict(),
-        method=result.method,
-        n_components=result.mixture.n_components,
-        iterations=result.iterations,
-        converged=result.converged,
-        log_likelihood=result.log_likelihood,
-        seconds=clock.seconds,
-        pixels=clock.pixels,
-        distinct_colors=None if result.table is None else len(result.table),
-        batch_pixels=result.batch_pixels,
-        fraction_read=result.fraction_read,
-        **more,
-    )
+    return result.mixture, result.report(names if isinstance(sources, list | tuple) else names[0], clock)
 
 
 def fit_pixels(
@@ -238,7 +235,6 @@ def _start(sample: ColourTable, options: FitOptions, threads: int) -> Mixture:
             options.n_components,
             options.covariance_type,
             init,
-            max_iter=options.max_iter,
             tol=options.tol,
             reg_covar=options.reg_covar,
             seed=options.seed,
@@ -251,7 +247,13 @@ def _start(sample: ColourTable, options: FitOptions, threads: int) -> Mixture:
 
 
 def _fit_all(
-    stream: PixelStream, table: ColourTable | None, sample: ColourTable, start: Mixture, options: FitOptions, threads: int, advance
+    stream: PixelStream,
+    table: ColourTable | None,
+    sample: ColourTable,
+    start: Mixture,
+    options: FitOptions,
+    threads: int,
+    advance: Advance,
 ) -> Fit:
     """Run EM on every pixel: on the colour table, or reading the images at each iteration."""
 
@@ -277,19 +279,19 @@ def _fit_minibatch(stream: PixelStream, start: Mixture, options: FitOptions, clo
     n_places = len(stream.places)
     order = np.random.default_rng([options.seed, n_places]).permutation(n_places)
     n_held_out = min(BATCH_PLACES, n_places // 4)
-    held_out, rest = order[:n_held_out], order[n_held_out:]
+    held_out, rest = order[:n_held_out].tolist(), order[n_held_out:].tolist()
     batch = max(1, min(BATCH_PLACES, len(rest) // 4))
-    read = set(stream.sample_places()) | set(held_out.tolist())
+    read = set(stream.sample_places()) | set(held_out)
     with clock.phase("fit", stream.n_pixels * options.max_iter) as advance:
 
         def batches() -> Iterator:
             for _ in range(options.max_iter):
                 for first in range(0, len(rest), batch):
-                    places = rest[first : first + batch].tolist()
+                    places = rest[first : first + batch]
                     read.update(places)
                     yield partial(stream.accumulate, advance=advance, places=places)
 
-        scored = stream.held_out(held_out if n_held_out else rest, SAMPLE_PIXELS, options.seed, advance)
+        scored = stream.held_out(held_out or rest, SAMPLE_PIXELS, options.seed, advance)
         fit, steps = stepwise_em(batches(), scored.accumulate, start, tol=options.tol, reg_covar=options.reg_covar)
     pixels = sum(stream.places[i].n_pixels for i in read)
     return _result(
@@ -302,9 +304,11 @@ def _fit_minibatch(stream: PixelStream, start: Mixture, options: FitOptions, clo
     )
 
 
-def _result(fit: Fit, method: str, iterations: int, options: FitOptions, **more) -> FitResult:
+def _result(fit: Fit, method: str, iterations: int, options: FitOptions, **more: Any) -> FitResult:
     if not fit.converged:
         log.warning(
-            "not converged after %d iterations: the last gained more than %g; raise --max-iter or --tol", iterations, options.tol
+            "not converged after %d iterations: the last gained more than %g; raise --max-iter or --tol",
+            iterations,
+            options.tol,
         )
     return FitResult(fit.mixture.ordered(), method, fit.log_likelihood, fit.converged, iterations, **more)

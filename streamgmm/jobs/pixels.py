@@ -1,6 +1,8 @@
 """The pixels of one image, or of several, as passes see them: places to read, in a fixed order."""
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,7 +60,7 @@ class PixelStream:
         for image in images:
             if image.shape[2] != self.n_bands:
                 raise UnsupportedImageError(
-                    f"{image.name}: {image.shape[2]} bands, where {images[0].name} has {self.n_bands}; fit images of equal bands"
+                    f"{image.name}: {image.shape[2]} bands, but {images[0].name} has {self.n_bands}; fit images of equal bands"
                 )
         self.dtype = np.result_type(*(image.dtype for image in images))
         self.places = [Place(image, window) for image in images for window in _windows(image)]
@@ -74,11 +76,13 @@ class PixelStream:
             return place.n_pixels, accumulate(place.image.read(place.window), mixture)
 
         chosen = self.places if places is None else [self.places[i] for i in places]
-        total = None
-        for n_pixels, statistics in self._engine.stream(task, chosen, self._in_flight):
-            total = statistics if total is None else total + statistics
-            advance(n_pixels)
-        return total
+
+        def parts() -> Iterator[Statistics]:
+            for n_pixels, statistics in self._engine.stream(task, chosen, self._in_flight):
+                advance(n_pixels)
+                yield statistics
+
+        return reduce(operator.add, parts())
 
     def sample_places(self) -> list[int]:
         """Return the places a sample is drawn from."""
@@ -113,7 +117,9 @@ class PixelStream:
     def few_colours(self, most: int, advance: Advance) -> ColourTable | None:
         """Count the distinct colours of all pixels, or return None where there are more than ``most``."""
         found = None
-        for table in self._engine.stream(lambda index: ColourTable.of(self._read(index)), range(len(self.places)), self._in_flight):
+        for table in self._engine.stream(
+            lambda index: ColourTable.of(self._read(index)), range(len(self.places)), self._in_flight
+        ):
             found = table if found is None else found + table
             advance(int(table.n_pixels))
             if len(found) > most:

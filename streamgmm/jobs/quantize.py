@@ -2,6 +2,8 @@
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,9 @@ from ..image.writer import Compression
 from ..model.mixture import CovarianceType, Mixture
 from ..model.palette import LookupTable, classify, has_table
 from ..model.seeding import Init
-from .apply import Labeller, ModelLabeller, Tally, WriteOptions, write_labels
+from .apply import Painter, Tally, WriteOptions
 from .engine import LocalEngine
-from .fit import FitOptions, Method, fit_pixels, report_of
+from .fit import FitOptions, Method, fit_pixels
 from .report import Clock, Progress, Report
 from .resources import Resources
 
@@ -61,22 +63,20 @@ def quantize(
     fit_options = FitOptions(n_components, covariance_type, method, init, max_iter, tol, reg_covar, seed)
     write_options, dst = WriteOptions(labels, compression, tile_size, overwrite), Path(dst)
     resources, clock = Resources.of(chunk_size, threads), Clock(progress)
-    check_output(dst, [src] if isinstance(src, str | os.PathLike) else [], overwrite)
+    check_output(dst, [] if isinstance(src, np.ndarray) else [Path(src)], overwrite)
     with ExitStack() as stack:
         image = open_image(src, budget=resources.budget())
         stack.callback(image.close)
         engine = stack.enter_context(LocalEngine(resources.threads))
         result = fit_pixels([image], fit_options, engine, resources, clock)
-        tally = Tally(result.mixture, image)
-        labeller: Labeller = ModelLabeller(result.mixture)
+        layout, tally = write_options.layout(image, result.mixture), Tally(result.mixture, image)
+        painter = Painter(image, dst, layout, engine, resources, clock)
         table = result.table
-        if table is not None and has_table(image.dtype, image.shape[2]):
-            table_labels = classify(table.colours, result.mixture, engine.threads)
-            labeller = LookupTable(table, table_labels)
-            tally.add(tally.of(table.colours, table_labels, table.counts))
-        layout = write_options.layout(image, result.mixture)
-        pending = None if isinstance(labeller, LookupTable) else tally
-        write_labels(image, dst, labeller, layout, engine, resources, clock, pending)
-    return report_of(
-        result, image.name, clock, output=str(dst), colors_used=tally.colors_used, psnr_db=tally.psnr_db
-    )
+        if table is not None and has_table(image.dtype, image.shape[2]):  # what follows from colours is known from the table
+            labels_of_table = classify(table.colours, result.mixture, engine.threads)
+            tally.add(tally.of(table.colours, labels_of_table, table.counts))
+            painter.paint(LookupTable(table, labels_of_table))
+        else:
+            painter.paint(partial(classify, mixture=result.mixture), tally)
+    report = result.report(image.name, clock)
+    return replace(report, output=str(dst), colors_used=tally.colors_used, psnr_db=tally.psnr_db)

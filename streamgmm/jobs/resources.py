@@ -18,11 +18,11 @@ WHOLE_CHUNKS = 4
 
 @dataclass(frozen=True)
 class Resources:
-    """Threads of a job, and the decoded pixels it holds at once, as a number of bytes or of pixels."""
+    """Threads of a job, and the size of the decoded pixels it holds at once, in bytes or in pixels."""
 
     threads: int
-    chunk_bytes: int | None
-    chunk_pixels: int | None
+    size: int
+    in_pixels: bool
 
     @classmethod
     def of(cls, chunk_size: str | int, threads: int | None) -> "Resources":
@@ -39,16 +39,16 @@ class Resources:
             raise OptionError(f"threads is {threads}; at least 1 is needed")
         match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", str(chunk_size).lower())
         unit = match and match[2]
-        if not match or unit not in _UNITS and unit not in _PIXELS:
+        if not match or (unit not in _UNITS and unit not in _PIXELS):
             raise OptionError(f"chunk size is {chunk_size!r}; write bytes such as 64MiB, or pixels such as 4Mpx")
         size = int(float(match[1]) * (_UNITS.get(unit) or _PIXELS[unit]))
         if size < 1:
             raise OptionError(f"chunk size is {chunk_size!r}; it must be more than nothing")
-        return cls(threads, None, size) if unit in _PIXELS else cls(threads, size, None)
+        return cls(threads, size, unit in _PIXELS)
 
     def chunk(self, pixel_bytes: int) -> int:
         """Bytes of a chunk of pixels of some bytes each."""
-        return self.chunk_bytes if self.chunk_pixels is None else self.chunk_pixels * pixel_bytes
+        return self.size * pixel_bytes if self.in_pixels else self.size
 
     def budget(self, pixel_bytes: int = 3) -> int:
         """Bytes that what cannot be read in parts may take."""

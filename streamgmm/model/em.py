@@ -30,15 +30,14 @@ class Fit:
     converged: bool
 
 
-def expectation_maximization(
-    accumulate: Accumulate, start: Mixture, *, max_iter: int, tol: float, reg_covar: float
-) -> Fit:
+def expectation_maximization(accumulate: Accumulate, start: Mixture, *, max_iter: int, tol: float, reg_covar: float) -> Fit:
     """Climb from a start until an iteration gains less than ``tol`` nats per pixel.
 
     The ridge on the diagonal makes the M-step all but exact, so that the log-likelihood may fall by a trifle where it
     has arrived: the climb ends there, and the step that fell is not taken.
     """
-    mixture, history = start, []
+    mixture = previous = start
+    history: list[float] = []
     for _ in range(max_iter):
         statistics = accumulate(mixture)
         gain = statistics.mean_log_likelihood - history[-1] if history else np.inf

@@ -20,9 +20,17 @@ _forked = threading.Event()  # no parallel launch after a fork: the child has no
 os.register_at_fork(after_in_child=_forked.set)
 
 
+def _compiled(function, **options):
+    """Compile at the first call, without the GIL; keep the code for later runs where any folder can be written."""
+    try:
+        return numba.njit(function, nogil=True, cache=True, **options)
+    except RuntimeError:  # no folder for the cache: read-only package, no home
+        return numba.njit(function, nogil=True, **options)
+
+
 def kernel(function):
-    """Compile a serial loop that holds no GIL and may be called from any thread or from another kernel."""
-    return numba.njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")(function)
+    """Compile a serial loop that may be called from any thread or from another kernel."""
+    return _compiled(function, fastmath=FASTMATH, error_model="numpy")
 
 
 class Twins:
@@ -33,10 +41,11 @@ class Twins:
     """
 
     def __init__(self, function):
-        self.serial = numba.njit(nogil=True, cache=True)(_renamed(function, "serial"))
-        self.parallel = numba.njit(nogil=True, cache=True, parallel=True)(_renamed(function, "parallel"))
+        self.serial = _compiled(_renamed(function, "serial"))
+        self.parallel = _compiled(_renamed(function, "parallel"), parallel=True)
 
     def __call__(self, threads, *arguments):
+        """Run the parallel twin on some threads, or the serial one on 1."""
         if threads == 1 or _forked.is_set():
             self.serial(*arguments)
             return

@@ -307,7 +307,7 @@ def count(pixels, codes, bands, counters):
 
 @kernel
 def lookup(pixels, codes, bands, table, labels):
-    """labels <- table[colour code of each pixel]."""
+    """Labels <- table[colour code of each pixel]."""
     for i in range(pixels.shape[0]):
         code = codes[0, pixels[i, 0]]
         for j in range(1, len(bands)):

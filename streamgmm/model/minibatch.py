@@ -36,7 +36,8 @@ def stepwise_em(
         The averaged mixture, with the log-likelihood at each score.
     steps : int
     """
-    mixture, history = start, []
+    mixture = averaged = start
+    history: list[float] = []
     running = average = None
     steps = 0
     for steps, accumulate in enumerate(batches, 1):
@@ -47,12 +48,11 @@ def stepwise_em(
         share = (AVERAGE + 1) / (steps + AVERAGE)
         average = running if average is None else average.about(running.origin).scaled(1 - share) + running.scaled(share)
         mixture = maximization(running, mixture, reg_covar)
+        averaged = maximization(average, mixture, reg_covar)
         if steps % SCORE_EVERY == 0:
-            averaged = maximization(average, mixture, reg_covar)
             score = held_out(averaged).mean_log_likelihood
             gain = score - history[-1] if history else np.inf
             history.append(score)
             if gain < tol:
                 return Fit(averaged, history, converged=True), steps
-    averaged = maximization(average, mixture, reg_covar) if steps else start
     return Fit(averaged, [*history, held_out(averaged).mean_log_likelihood], converged=False), steps
