@@ -108,9 +108,10 @@ def apply(
         if image.shape[2] != mixture.n_bands:
             raise ModelError(f"{image.name}: {image.shape[2]} bands; the model is for {mixture.n_bands}")
         engine = stack.enter_context(LocalEngine(resources.threads))
+        table = has_table(image.dtype, mixture.n_bands) and image.shape[0] * image.shape[1] >= LOOKUP_PIXELS
         with clock.phase("compile", 0):
-            compile_kernels(image.dtype, mixture.n_bands, engine.threads)
-        if has_table(image.dtype, mixture.n_bands) and image.shape[0] * image.shape[1] >= LOOKUP_PIXELS:
+            compile_kernels(image.dtype, mixture.n_bands, engine.threads, table=table)
+        if table:
             labeller: Labeller = LookupTable.of_all_colours(mixture, engine.threads)
         else:
             labeller = partial(classify, mixture=mixture)
