@@ -179,7 +179,7 @@ def info(path: Path, as_json: bool, verbose: bool) -> None:
 def _describe(path: Path) -> dict[str, Any]:
     from .image.source import open_image
 
-    if path.suffix.lower() == ".json":
+    if _is_json(path):
         from .jobs.apply import load_model
 
         return load_model(path).info()
@@ -188,6 +188,14 @@ def _describe(path: Path) -> dict[str, Any]:
         return image.info()
     finally:
         image.close()
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip().startswith(b"{")
+    except OSError:  # said better by who reads it
+        return False
 
 
 def _start(init: str) -> Any:

@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
         Where the operating system says no.
     """
     with output_errors(path):
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=".streamgmm.", suffix=".part", dir=path.parent)
         os.close(descriptor)
         part = Path(name)
         try:

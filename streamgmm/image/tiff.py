@@ -21,8 +21,10 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 # gigapixel would otherwise add 2 GB to its peak. Asking costs 20 microseconds.
 GIVE_BACK = 32 << 20
 
+# Values of PhotometricInterpretation (tag 262), Compression (tag 259) and SampleFormat (tag 339).
 MINISBLACK, RGB, YCBCR = 1, 2, 6
 JPEG = (6, 7, 34892, 33007)
+SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floats", 4: "untyped", 5: "complex integers", 6: "complex floats"}
 
 
 class TiffImage:
@@ -59,6 +61,10 @@ class TiffImage:
             self._planes = planes
             self.tile = (page.tilelength, page.tilewidth) if page.is_tiled else None
             self.segment = self.tile or (min(page.rowsperstrip, height), width)
+            if min(self.segment) < 1:
+                raise ImageReadError(
+                    f"{self.name}: {self._kind}s of {self.segment[1]} x {self.segment[0]} pixels; the file is damaged"
+                )
             self._segments = TileGrid(Window(0, 0, height, width), self.segment)
             self._check_segments()
             self._whole = self._viewed_whole()
@@ -80,9 +86,10 @@ class TiffImage:
     def _check_kind(self) -> None:
         page = self._page
         if page.dtype is None or np.dtype(page.dtype) not in SAMPLE_TYPES or page.bitspersample not in (8, 16):
-            form = getattr(page.sampleformat, "name", page.sampleformat)
+            kind = SAMPLE_FORMATS.get(page.sampleformat, f"of format {page.sampleformat}")
             raise UnsupportedImageError(
-                f"{self.name}: samples are {form} of {page.bitspersample} bits; uint8 and uint16 are supported"
+                f"{self.name}: samples are {kind} of {page.bitspersample} bits; "
+                "only uint8 and uint16 are supported; convert it first"
             )
         if page.photometric not in (MINISBLACK, RGB) and not (page.photometric == YCBCR and page.compression in JPEG):
             colours = getattr(page.photometric, "name", page.photometric)

@@ -99,14 +99,31 @@ def redundant(mixture: Mixture, level: float) -> np.ndarray:
 def fit_mixture(
     accumulate: Accumulate,
     start: Mixture,
-    reseed: Callable[[Mixture, np.ndarray], Mixture],
+    reseed: Callable[[Mixture, np.ndarray, int], Mixture],
     *,
     level: float,
     max_iter: int,
     tol: float,
     reg_covar: float,
 ) -> Fit:
-    """Climb from a start, give dead and coinciding components a few new seeds, and drop those that fail again."""
+    """Climb from a start, give dead and coinciding components a few new seeds, and drop those that fail again.
+
+    Parameters
+    ----------
+    accumulate : function from a mixture to the statistics of all pixels
+    start : Mixture
+    reseed : function of a mixture, its failed components and the round
+        Returns the mixture with new seeds for them.
+    level : float
+        Distance of neighbouring sample values.
+    max_iter, tol, reg_covar
+        Of each climb.
+
+    Returns
+    -------
+    Fit
+        Of the last climb, its components by falling weight.
+    """
 
     def climb(mixture):
         return expectation_maximization(accumulate, mixture, max_iter=max_iter, tol=tol, reg_covar=reg_covar)
@@ -115,7 +132,7 @@ def fit_mixture(
     while len(failed := redundant(fit.mixture, level)):
         if rounds < RESEEDS:
             rounds += 1
-            retry = climb(reseed(fit.mixture, failed))
+            retry = climb(reseed(fit.mixture, failed, rounds))
             if retry.log_likelihood[-1] > fit.log_likelihood[-1]:
                 fit = retry
         else:

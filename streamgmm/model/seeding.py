@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from .colours import ColourTable
-from .em import expectation_maximization, maximization
+from .em import expectation_maximization, fit_mixture, maximization
 from .mixture import CovarianceType, Mixture
 
 Init = Literal["random", "k-means++", "kmeans"]
@@ -18,6 +18,8 @@ RESTARTS, LLOYD, SHORT = 4, 10, 10
 # The best start climbs on the sample to a hundredth of the tolerance, which takes 0.2 s and leaves 4 passes over a 64-megapixel
 # image where 51 were needed from a start fitted to the tolerance itself, at a higher likelihood.
 FINER, LONG = 0.01, 1000
+# Densities that one search may evaluate: 3 seconds. With hundreds of components there are fewer iterations, then one start.
+WORK = 1 << 32
 # Variance, as a share of the image's, at which EM is k-means: responsibilities are 0 or 1 (Bishop 2006, section 9.3.2).
 HARD = 1e-5
 
@@ -51,10 +53,11 @@ def seed_mixture(
     -------
     Mixture
     """
-    climb = partial(expectation_maximization, partial(sample.accumulate, threads=threads), tol=tol * FINER, reg_covar=reg_covar)
+    accumulate = partial(sample.accumulate, threads=threads)
     n_components = min(n_components, len(sample))
+    passes = WORK // (n_components * len(sample))
     fits = []
-    for restart in range(RESTARTS):
+    for restart in range(RESTARTS if passes > RESTARTS * (LLOYD + SHORT) else 1):
         generator = np.random.default_rng([seed, restart])
         if init == "random":
             chosen = generator.choice(len(sample), n_components, replace=False, p=sample.counts / sample.n_pixels)
@@ -64,9 +67,17 @@ def seed_mixture(
         start = around(sample, means, covariance_type, reg_covar)
         if init == "kmeans":
             start = lloyd(sample, start, reg_covar, threads)
-        fits.append(climb(start, max_iter=SHORT))
+        fits.append(expectation_maximization(accumulate, start, max_iter=SHORT, tol=tol * FINER, reg_covar=reg_covar))
     best = max(fits, key=lambda fit: fit.log_likelihood[-1])
-    return climb(best.mixture, max_iter=LONG).mixture
+    return fit_mixture(
+        accumulate,
+        best.mixture,
+        partial(reseed, sample, seed),
+        level=1 / sample.scale,
+        max_iter=max(SHORT, min(LONG, passes)),
+        tol=tol * FINER,
+        reg_covar=reg_covar,
+    ).mixture
 
 
 def around(sample: ColourTable, means: np.ndarray, covariance_type: CovarianceType, reg_covar: float) -> Mixture:
@@ -125,10 +136,10 @@ def lloyd(sample: ColourTable, start: Mixture, reg_covar: float, threads: int) -
     return maximization(statistics, clusters, reg_covar)
 
 
-def reseed(sample: ColourTable, seed: int, mixture: Mixture, failed: np.ndarray) -> Mixture:
+def reseed(sample: ColourTable, seed: int, mixture: Mixture, failed: np.ndarray, attempt: int) -> Mixture:
     """Give failed components new means, far from the others', an even share and the average covariance."""
     kept = np.setdiff1d(np.arange(mixture.n_components), failed)
-    generator = np.random.default_rng([seed, RESTARTS, len(kept)])
+    generator = np.random.default_rng([seed, RESTARTS, attempt])
     means = mixture.means.copy()
     means[failed] = plus_plus(sample, mixture.means[kept], len(failed), generator)
     weights = mixture.weights.copy()
