@@ -5,12 +5,13 @@ import logging
 import math
 import mmap
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
-from ..errors import ImageReadError, MemoryBudgetError, UnsupportedImageError
+from ..errors import ImageReadError, MemoryBudgetError, StreamGMMError, UnsupportedImageError
 from .source import SAMPLE_TYPES
 from .tiles import TileGrid, Window
 
@@ -50,21 +51,16 @@ class TiffImage:
 
     def __init__(self, path: Path, budget: int | None = None):
         self.name = str(path)
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, _damage(f"{self.name}: not a sound TIFF"):
             file = stack.enter_context(open(path, "rb"))
-            page = self._first_page(stack, file)
+            page = stack.enter_context(tifffile.TiffFile(file, name=self.name)).pages.first
             self._map = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             self._page, self._read_bytes, self._lock = page, 0, threading.Lock()
             self._check_kind()
-            planes, _, height, width, samples = page.shaped
-            self.shape, self.dtype = (height, width, planes * samples), np.dtype(page.dtype)
-            self._planes = planes
-            self.tile = (page.tilelength, page.tilewidth) if page.is_tiled else None
-            self.segment = self.tile or (min(page.rowsperstrip, height), width)
-            if min(self.segment) < 1:
-                raise ImageReadError(
-                    f"{self.name}: {self._kind}s of {self.segment[1]} x {self.segment[0]} pixels; the file is damaged"
-                )
+            self._planes, _, height, width, samples = map(int, page.shaped)
+            self.shape, self.dtype = (height, width, self._planes * samples), np.dtype(page.dtype)
+            self.tile = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else None
+            self.segment = self.tile or (min(int(page.rowsperstrip), height), width)
             self._segments = TileGrid(Window(0, 0, height, width), self.segment)
             self._check_segments()
             self._whole = self._viewed_whole()
@@ -73,15 +69,6 @@ class TiffImage:
             self._check_budget(budget)
             self._tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in JPEG else {}
             self._close = stack.pop_all().close
-
-    def _first_page(self, stack: contextlib.ExitStack, file):
-        try:
-            tiff = stack.enter_context(tifffile.TiffFile(file, name=self.name))
-            page = tiff.pages.first
-            _ = page.shaped, page.dataoffsets, page.databytecounts
-            return page
-        except Exception as error:  # tifffile raises anything on damaged files
-            raise ImageReadError(f"{self.name}: not a sound TIFF ({_reason(error)})") from None
 
     def _check_kind(self) -> None:
         page = self._page
@@ -177,14 +164,14 @@ class TiffImage:
             raise ImageReadError(
                 f"{self.name}: {self._kind} {index} is truncated ({there:,} of {size:,} bytes); the file may still be copying"
             )
-        try:
-            data = memoryview(self._map)[offset : offset + size]
+        with _damage(f"{self.name}: {self._kind} {index} is corrupt"):
+            data: memoryview | bytearray = memoryview(self._map)[offset : offset + size]
+            if self._page.compression == 1 and self._page.predictor != 1:
+                data = bytearray(data)  # tifffile undoes the predictor in place, and the map is read-only
             pixels = self._page.decode(data, index, **self._tables)[0][0]
             pixels = pixels[: place.height, : place.width]
             if pixels.shape != (place.height, place.width, samples):
                 raise ValueError(f"shape {pixels.shape}, expected {(place.height, place.width, samples)}")
-        except Exception as error:  # codecs raise anything on damaged data
-            raise ImageReadError(f"{self.name}: {self._kind} {index} is corrupt ({_reason(error)})") from None
         self._give_back(size)
         return pixels
 
@@ -223,5 +210,13 @@ class TiffImage:
             self._close()
 
 
-def _reason(error: Exception) -> str:
-    return str(error).split("\n")[0][:200] or type(error).__name__
+@contextlib.contextmanager
+def _damage(what: str) -> Iterator[None]:
+    """Turn whatever tifffile and the codecs raise on damaged files, which is anything, into an ImageReadError."""
+    try:
+        yield
+    except StreamGMMError:
+        raise
+    except Exception as error:
+        reason = str(error).split("\n")[0][:200] or type(error).__name__
+        raise ImageReadError(f"{what} ({reason})") from error

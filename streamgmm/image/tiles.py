@@ -1,6 +1,5 @@
 """Windows, grids of them, and which windows to read at once: pure geometry, no I/O."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,7 +41,7 @@ class TileGrid(Sequence):
 
     def __init__(self, area: Window, tile: tuple[int, int]):
         self.area, self.tile = area, tile
-        self.rows, self.columns = math.ceil(area.height / tile[0]), math.ceil(area.width / tile[1])
+        self.rows, self.columns = -(-area.height // tile[0]), -(-area.width // tile[1])
 
     def __len__(self) -> int:
         return self.rows * self.columns

@@ -180,7 +180,7 @@ def fit_pixels(
     size = max(SAMPLE_PIXELS, 16 * options.n_components)
     table = None
     if method == "exact":
-        counter = ColourCounter(stream.n_bands, stream.n_pixels, engine.threads)
+        counter = ColourCounter(stream.n_bands, stream.n_pixels, min(engine.threads, len(stream.places)))
         with clock.phase("count", stream.n_pixels) as advance:
             sample = stream.sample(size, options.seed, advance, counter)
             table = counter.table()
