@@ -50,8 +50,12 @@ class Twins:
             self.serial(*arguments)
             return
         with _launch:
+            before = numba.get_num_threads()
             numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-            self.parallel(*arguments)
+            try:
+                self.parallel(*arguments)
+            finally:
+                numba.set_num_threads(before)  # the caller's own kernels keep theirs
 
 
 def _renamed(function, suffix):

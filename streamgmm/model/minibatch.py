@@ -10,8 +10,8 @@ from .mixture import Mixture
 # Step t moves the statistics by (t + 2)^-0.7 (Liang and Klein 2009, section 4.3): close to 1/2 they forget too slowly, close
 # to 1 too fast.
 DECAY = 0.7
-# Held-out pixels are scored after this many steps.
-SCORE_EVERY = 8
+# Held-out pixels are scored after this many steps, and this many scores in a row without a gain are the end.
+SCORE_EVERY, PATIENCE = 4, 2
 # The average weighs step t as (t + 1) (t + 2) (t + 3), so that early steps fade (Shamir and Zhang 2013, section 4).
 AVERAGE = 3
 
@@ -33,13 +33,13 @@ def stepwise_em(
     Returns
     -------
     fit : Fit
-        The averaged mixture, with the log-likelihood at each score.
+        The averaged mixture of the best score, with the log-likelihood at each score.
     steps : int
     """
-    mixture = averaged = start
+    mixture = best = start
     history: list[float] = []
     running = average = None
-    steps = 0
+    highest, since, steps = -np.inf, 0, 0
     for steps, accumulate in enumerate(batches, 1):
         batch = accumulate(mixture)
         batch = batch.scaled(1 / batch.weight)
@@ -48,11 +48,12 @@ def stepwise_em(
         share = (AVERAGE + 1) / (steps + AVERAGE)
         average = running if average is None else average.about(running.origin).scaled(1 - share) + running.scaled(share)
         mixture = maximization(running, mixture, reg_covar)
-        averaged = maximization(average, mixture, reg_covar)
         if steps % SCORE_EVERY == 0:
-            score = held_out(averaged).mean_log_likelihood
-            gain = score - history[-1] if history else np.inf
-            history.append(score)
-            if gain < tol:
-                return Fit(averaged, history, converged=True), steps
-    return Fit(averaged, [*history, held_out(averaged).mean_log_likelihood], converged=False), steps
+            averaged = maximization(average, mixture, reg_covar)
+            history.append(held_out(averaged).mean_log_likelihood)
+            since = 0 if history[-1] >= highest + tol else since + 1
+            if history[-1] > highest:
+                highest, best = history[-1], averaged
+            if since == PATIENCE:
+                return Fit(best, history, converged=True), steps
+    return Fit(best, history, converged=False), steps
