@@ -110,7 +110,7 @@ def apply(
         engine = stack.enter_context(LocalEngine(resources.threads))
         table = has_table(image.dtype, mixture.n_bands) and image.shape[0] * image.shape[1] >= LOOKUP_PIXELS
         with clock.phase("compile", 0):
-            compile_kernels(image.dtype, mixture.n_bands, engine.threads, table=table)
+            compile_kernels(image.dtype, mixture.n_bands, mixture.n_components, engine.threads, table=table)
         if table:
             labeller: Labeller = LookupTable.of_all_colours(mixture, engine.threads)
         else:

@@ -176,7 +176,7 @@ def fit_pixels(
     method = _method(options.method, stream)
     with clock.phase("compile", 0):
         for dtype in {image.dtype for image in images}:
-            compile_kernels(dtype, stream.n_bands, engine.threads, table=method == "exact")
+            compile_kernels(dtype, stream.n_bands, options.n_components, engine.threads, table=method == "exact")
     size = max(SAMPLE_PIXELS, 16 * options.n_components)
     table = None
     if method == "exact":

@@ -17,10 +17,10 @@ NEGLIGIBLE = np.float32(-30.0)
 # Responsibilities end here: products with them stay clear of subnormal numbers, which cost 1.3 times the pass.
 SMALLEST = np.float32(-64.0)
 
-# Coefficients of 2^f on [-1/2, 1/2] (relative error 2e-7) and of log2(1.5 + f) on [-1/2, 1/2] (absolute error 5e-8), both
-# Chebyshev fits, lowest power first; the first of 2^f is set to 1 so that 2^0 is exact.
-E0, E1, E2 = np.float32(1.0), np.float32(0.69315308), np.float32(0.24015361)
-E3, E4, E5 = np.float32(0.055826318), np.float32(0.0089893397), np.float32(0.0018775767)
+# Coefficients on [-1/2, 1/2], lowest power first, of 2^f (relative error 2e-7, with 2^0 = 1 exactly) and of log2(1.5 + f)
+# (absolute error 5e-8).
+E0, E1, E2 = np.float32(1.0), np.float32(0.69314718), np.float32(0.24022349)
+E3, E4, E5 = np.float32(0.05550381), np.float32(0.00966637), np.float32(0.00133813)
 L0, L1, L2 = np.float32(0.584962494), np.float32(0.961795972), np.float32(-0.320597666)
 L3, L4, L5 = np.float32(0.14252637), np.float32(-0.0712830114), np.float32(0.0374629375)
 L6, L7, L8 = np.float32(-0.020685855), np.float32(0.0147787208), np.float32(-0.00887469665)
@@ -274,6 +274,8 @@ def _label_slice(pixels, start, stop, model, bands, scratch, s, labels):
         end = min(block + B, stop)
         _load(pixels, block, end, bands, x)
         _densities(x, model, bands, logp, top, y)
+        for i in range(B):
+            best[i] = 0
         for k in range(logp.shape[0] - 1, -1, -1):
             for i in range(B):
                 best[i] = k if logp[k, i] == top[i] else best[i]

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from .em import Accumulate, Fit, maximization
 from .mixture import Mixture
 
@@ -37,9 +35,9 @@ def stepwise_em(
     steps : int
     """
     mixture = best = start
-    history: list[float] = []
+    history = [held_out(start).mean_log_likelihood]
     running = average = None
-    highest, since, steps = -np.inf, 0, 0
+    highest, since, steps = history[0], 0, 0
     for steps, accumulate in enumerate(batches, 1):
         batch = accumulate(mixture)
         batch = batch.scaled(1 / batch.weight)
@@ -56,4 +54,8 @@ def stepwise_em(
                 highest, best = history[-1], averaged
             if since == PATIENCE:
                 return Fit(best, history, converged=True), steps
+    if average is not None and steps % SCORE_EVERY:  # the steps since the last score count too
+        averaged = maximization(average, mixture, reg_covar)
+        history.append(held_out(averaged).mean_log_likelihood)
+        best = averaged if history[-1] > highest else best
     return Fit(best, history, converged=False), steps

@@ -34,7 +34,7 @@ class Mixture:
     Raises
     ------
     ModelError
-        Where shapes disagree, a number is not finite, or a covariance is not positive definite.
+        Where shapes disagree, a number is not finite, or the weights do not sum to 1.
     """
 
     weights: np.ndarray
@@ -86,7 +86,9 @@ class Mixture:
         if self.covariance_type in ("full", "tied"):
             return np.broadcast_to(self.covariances, shape)
         variances = self.covariances.reshape(self.n_components, -1)
-        return variances[:, None, :] * np.eye(self.n_bands)
+        matrices = variances[:, None, :] * np.eye(self.n_bands)
+        matrices.flags.writeable = False
+        return matrices
 
     def whitening_roots(self) -> np.ndarray:
         """Inverse Cholesky factors, lower triangular, shape (K, D, D): the squared length of root @ (x - mean) is Mahalanobis'.
@@ -157,7 +159,7 @@ class Mixture:
         """
         try:
             fields = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"not JSON ({error})") from None
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise ModelError(f'not a model (its "format" is not "{FORMAT}")')
@@ -167,7 +169,7 @@ class Mixture:
             mixture = cls(fields["weights"], fields["means"], fields["covariances"], fields["covariance_type"])
         except KeyError as error:
             raise ModelError(f"a model without {error}") from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"a damaged model ({error})") from None
         mixture.whitening_roots()
         return mixture

@@ -7,6 +7,9 @@ from .colours import TABLE_BANDS, ColourTable, colour_codes
 from .mixture import Mixture
 from .parameters import as_pixels, bands_of, launches, model_of, scale_of, scratch_for
 
+# Components whose labels fit 8 bits.
+SMALL_LABELS = 256
+
 
 def palette_of(mixture: Mixture) -> np.ndarray:
     """Return the colour of each component: its mean times 255, rounded, shape (K, 3), uint8.
@@ -19,7 +22,7 @@ def palette_of(mixture: Mixture) -> np.ndarray:
 
 def label_dtype(n_components: int) -> np.dtype:
     """Type of the labels: uint8 for up to 256 components, uint16 above."""
-    return np.dtype(np.uint8 if n_components <= 256 else np.uint16)
+    return np.dtype(np.uint8 if n_components <= SMALL_LABELS else np.uint16)
 
 
 def classify(pixels: np.ndarray, mixture: Mixture, threads: int = 1) -> np.ndarray:

@@ -55,7 +55,8 @@ def model_of(mixture: Mixture, scale: float) -> Model:
 
 
 def as_pixels(array: np.ndarray) -> np.ndarray:
-    """View an array (..., D) as read-only, aligned, C-contiguous pixels (n, D): one Numba signature for each dtype."""
+    """View an array (..., D) as read-only, native, aligned, C-contiguous pixels (n, D): one Numba signature for each dtype."""
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     pixels = np.require(array, requirements=["C", "A"]).reshape(-1, array.shape[-1])
     pixels.flags.writeable = False
     return pixels

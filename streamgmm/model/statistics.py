@@ -59,7 +59,7 @@ class Statistics:
 
     @property
     def second(self) -> np.ndarray:
-        """Sum of r d d^T, shape (K, D, D); off-diagonal entries are zero where the mixture's covariances are diagonal."""
+        """Sum of r d d^T, shape (K, D, D); above 4 bands, diagonal covariances leave zeros off the diagonal."""
         n_components, n_bands = self.origin.shape
         rows, columns = np.tril_indices(n_bands)
         second = np.empty((n_components, n_bands, n_bands))

@@ -1,0 +1,137 @@
+"""The slow, obvious twin of everything in streamgmm.model: the definitions in float64, with NumPy and nothing else.
+
+A ``model`` is a tuple (weights, means, covariances, covariance_type) in scikit-learn's shapes; ``x`` are colours (n, D) and
+``w`` how often each counts.
+"""
+
+import numpy as np
+
+
+def matrices(model):
+    _, means, covariances, covariance_type = model
+    n_components, n_bands = means.shape
+    if covariance_type == "full":
+        return [covariances[k] for k in range(n_components)]
+    if covariance_type == "tied":
+        return [covariances for _ in range(n_components)]
+    if covariance_type == "diag":
+        return [np.diag(covariances[k]) for k in range(n_components)]
+    return [covariances[k] * np.eye(n_bands) for k in range(n_components)]
+
+
+def log_densities(x, model):
+    """Logarithm of weight times density, shape (n, K)."""
+    weights, means, _, _ = model
+    logp = np.empty((len(x), len(weights)))
+    for k, covariance in enumerate(matrices(model)):
+        d = x - means[k]
+        distance = (d * np.linalg.solve(covariance, d.T).T).sum(axis=1)
+        _, log_det = np.linalg.slogdet(2 * np.pi * covariance)
+        with np.errstate(divide="ignore"):
+            logp[:, k] = np.log(weights[k]) - (log_det + distance) / 2
+    return logp
+
+
+def log_sum_exp(logp):
+    top = logp.max(axis=1)
+    return top + np.log(np.exp(logp - top[:, None]).sum(axis=1))
+
+
+def responsibilities(x, model):
+    logp = log_densities(x, model)
+    return np.exp(logp - log_sum_exp(logp)[:, None])
+
+
+def labels(x, model):
+    return log_densities(x, model).argmax(axis=1)
+
+
+def log_likelihood(x, model, w=None):
+    return (ones_like(x, w) * log_sum_exp(log_densities(x, model))).sum()
+
+
+def statistics(x, model, w=None, origin=None):
+    """Sums of r, r d and r d d^T about an origin, the means by default, and the log-likelihood."""
+    r = responsibilities(x, model) * ones_like(x, w)[:, None]
+    n_components, n_bands = model[1].shape
+    origin = model[1] if origin is None else origin
+    first, second = np.empty((n_components, n_bands)), np.empty((n_components, n_bands, n_bands))
+    for k in range(n_components):
+        d = x - origin[k]
+        first[k] = r[:, k] @ d
+        second[k] = (r[:, k, None] * d).T @ d
+    return r.sum(axis=0), first, second, log_likelihood(x, model, w)
+
+
+def magnitudes(x, model, w=None, origin=None):
+    """The sums of :func:`statistics` over absolute values: what their rounding errors are relative to."""
+    r = responsibilities(x, model) * ones_like(x, w)[:, None]
+    origin = model[1] if origin is None else origin
+    d = [np.abs(x - mean) for mean in origin]
+    first = np.array([r[:, k] @ d[k] for k in range(len(d))])
+    second = np.array([(r[:, k, None] * d[k]).T @ d[k] for k in range(len(d))])
+    return r.sum(axis=0), first, second
+
+
+def maximization(x, r, covariance_type, reg_covar):
+    """Means and covariances weighted by responsibilities (n, K), with a ridge."""
+    n = r.sum(axis=0)
+    means = r.T @ x / n[:, None]
+    scatter = np.array([(r[:, k, None] * (x - means[k])).T @ (x - means[k]) for k in range(len(n))])
+    ridge = reg_covar * np.eye(x.shape[1])
+    covariances = {
+        "full": scatter / n[:, None, None] + ridge,
+        "tied": scatter.sum(axis=0) / n.sum() + ridge,
+        "diag": np.array([np.diag(scatter[k] / n[k] + ridge) for k in range(len(n))]),
+        "spherical": np.array([np.trace(scatter[k] / n[k] + ridge) / x.shape[1] for k in range(len(n))]),
+    }[covariance_type]
+    return n / n.sum(), means, covariances, covariance_type
+
+
+def expectation_maximization(x, model, n_iter, reg_covar, w=None):
+    """Mean log-likelihood at the start of each of some iterations, and the model after them."""
+    w = ones_like(x, w)
+    history = []
+    for _ in range(n_iter):
+        logp = log_densities(x, model)
+        logs = log_sum_exp(logp)
+        history.append((w * logs).sum() / w.sum())
+        model = maximization(x, np.exp(logp - logs[:, None]) * w[:, None], model[3], reg_covar)
+    return history, model
+
+
+def ones_like(x, w):
+    return np.ones(len(x)) if w is None else np.asarray(w, np.float64)
+
+
+def count_colours(pixels, w=None):
+    """How often each colour occurs, as a dictionary from tuples."""
+    counts = {}
+    for colour, weight in zip(pixels.reshape(-1, pixels.shape[-1]).tolist(), ones_like(pixels, w), strict=True):
+        counts[tuple(colour)] = counts.get(tuple(colour), 0) + weight
+    return counts
+
+
+def lookup(pixels, table):
+    """Label of each pixel, from a dictionary of labels."""
+    return np.array([table[tuple(colour)] for colour in pixels.tolist()])
+
+
+def tally(pixels, labels, palette, w=None):
+    """Weighted sum of squared distances of pixels to the colours of their labels, and the weight of each label."""
+    w = ones_like(pixels, w)
+    used = np.zeros(len(palette))
+    error = 0.0
+    for pixel, label, weight in zip(pixels.astype(np.float64), labels, w, strict=True):
+        error += weight * ((pixel - palette[label]) ** 2).sum()
+        used[label] += weight
+    return error, used
+
+
+def interleaved(colour):
+    """The code of an 8-bit colour: the bits of its bands in turn, the first band's in the lowest place."""
+    code = ""
+    for bit in reversed(range(8)):
+        for value in reversed(colour):
+            code += str(value >> bit & 1)
+    return int(code, 2)
