@@ -73,7 +73,9 @@ def decoded_by_tifffile(name):
 
 
 @needs_corpus
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("variants") else ()) for name in FILES]
+)
 def test_a_file_is_quantized_or_refused_in_one_line(name, tmp_path, capfd):
     output = tmp_path / "out.tif"
     code = exit_code(["quantize", str(DATA / name), str(output), "-k", "4", "--max-iter", "5", "--tol", "0.01"])
