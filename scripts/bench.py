@@ -46,7 +46,7 @@ class Sizes:
     rounds: int
 
 
-FULL = Sizes(small=8192, middle=16384, large=32768, sklearn_pixels=1 << 22, rounds=3)
+FULL = Sizes(small=8192, middle=16384, large=32768, sklearn_pixels=1 << 22, rounds=2)
 SMOKE = Sizes(small=1024, middle=1024, large=2048, sklearn_pixels=1 << 16, rounds=1)
 
 

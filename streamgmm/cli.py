@@ -31,7 +31,7 @@ PHASES = {
 }
 
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, readable=False)  # who reads it says better what is wrong
 
 
 def _options(*decorators: Callable) -> Callable:
@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> None:
     verbose = "-v" in arguments or "--verbose" in arguments
     # OpenMP's threads spin between the short launches of a fit: on a busy machine that made seeding 8 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    logging.basicConfig(format="streamgmm: %(message)s", level=logging.INFO if verbose else logging.WARNING)
+    _log_to_stderr(logging.INFO if verbose else logging.WARNING)
     try:
         cli.main(arguments, prog_name="streamgmm", standalone_mode=False)
     except click.ClickException as error:
@@ -270,6 +270,15 @@ def main(arguments: list[str] | None = None) -> None:
         _fail("interrupted; nothing was left at the output", 130, verbose=False)
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error}; run again with -v for the details", 1, verbose)
+
+
+def _log_to_stderr(level: int) -> None:
+    """Show what the package logs, and nothing that other packages do."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("streamgmm: %(message)s"))
+    logger = logging.getLogger(__package__)
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(level)
 
 
 def _fail(message: str, exit_code: int, verbose: bool) -> None:

@@ -17,19 +17,18 @@ def check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
     OutputError
         Where the output is one of the inputs, exists, is a folder, or its folder is missing or read-only.
     """
-    for source in inputs:
-        with contextlib.suppress(OSError):
-            if path.samefile(source):
-                raise OutputError(f"{path}: is also the input; choose another output")
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; use --overwrite to replace it")
     folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(f"{path}: there is no folder {folder}; create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: folder {folder} is read-only; choose another or change its permissions")
+    with output_errors(path):
+        if not folder.is_dir():
+            raise OutputError(f"{path}: there is no folder {folder}; create it first")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"{path}: folder {folder} is read-only; choose another or change its permissions")
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file in it")
+        if path.exists() and any(source.exists() and path.samefile(source) for source in inputs):
+            raise OutputError(f"{path}: is also the input; choose another output")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: exists; use --overwrite to replace it")
 
 
 @contextlib.contextmanager

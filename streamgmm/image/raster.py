@@ -1,6 +1,8 @@
 """PNG, JPEG and WebP, through Pillow: decoded as a whole."""
 
-import warnings
+import contextlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,19 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 # Pillow mode -> mode with the samples we take; every other mode becomes RGB.
 MODES = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "1": "L", "I;16": "I;16", "I;16B": "I;16"}
 
+_limit = threading.Lock()
+
+
+@contextlib.contextmanager
+def _no_limit_of_pillow() -> Iterator[None]:
+    """Lift the limit on pixels that Pillow keeps in a global: the budget says better what is too large."""
+    with _limit:
+        before, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Pillow.MAX_IMAGE_PIXELS = before
+
 
 def open_raster(path: Path, budget: int | None) -> ArrayImage:
     """Decode a PNG, JPEG or WebP file, turned as its Exif orientation says.
@@ -25,8 +40,7 @@ def open_raster(path: Path, budget: int | None) -> ArrayImage:
     MemoryBudgetError
         Where its pixels take more bytes than the budget.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the budget says it better
+    with _no_limit_of_pillow():
         try:
             with Pillow.open(path, formats=FORMATS) as image:
                 mode = MODES.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")
@@ -42,5 +56,5 @@ def open_raster(path: Path, budget: int | None) -> ArrayImage:
             raise
         except Pillow.UnidentifiedImageError:
             raise ImageReadError(f"{path}: not an image this program reads (TIFF, PNG, JPEG or WebP)") from None
-        except (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError) as error:
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise ImageReadError(f"{path}: cannot be decoded ({error})") from None

@@ -66,15 +66,16 @@ class ArrayImage:
     def __init__(self, array: np.ndarray, name: str = "array", kind: str | None = "array"):
         if array.ndim not in (2, 3) or array.size == 0:
             raise UnsupportedImageError(f"{name}: shape {array.shape}; expected (height, width) or (height, width, bands)")
-        if array.dtype not in SAMPLE_TYPES:
+        dtype = array.dtype.newbyteorder("=")
+        if dtype not in SAMPLE_TYPES:
             raise UnsupportedImageError(f"{name}: samples are {array.dtype}; uint8 and uint16 are supported")
         self._pixels = array if array.ndim == 3 else array[:, :, None]
         self.name, self.kind = name, kind
-        self.shape, self.dtype = self._pixels.shape, array.dtype
+        self.shape, self.dtype = self._pixels.shape, dtype
 
     def read(self, window: Window) -> np.ndarray:
         """Return a view of a window, in the processor's byte order."""
-        return self._pixels[window.slices].astype(self.dtype.newbyteorder("="), copy=False)
+        return self._pixels[window.slices].astype(self.dtype, copy=False)
 
     def info(self) -> dict:
         """Describe the image."""

@@ -114,8 +114,8 @@ class TiffImage:
         if budget is not None and size > budget:
             raise MemoryBudgetError(
                 f"{self.name}: one compressed {self._kind} holds {self.segment[1]} x {self.segment[0]} pixels, which take "
-                f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f} once decoded; tile the file "
-                "(vips tiffsave IN OUT --tile --compression deflate), or raise --chunk-size"
+                f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f} once decoded; write it with "
+                "small tiles (vips tiffsave IN OUT --tile --compression deflate), or raise --chunk-size"
             )
 
     @property
@@ -157,8 +157,9 @@ class TiffImage:
         offset, size = self._page.dataoffsets[index], self._page.databytecounts[index]
         place = self._segments[index % len(self._segments)]
         samples = self.shape[2] // self._planes
-        if size == 0:  # a sparse file: absent tiles read as zeros, as GDAL does
-            return np.zeros((place.height, place.width, samples), self.dtype)
+        if size == 0:  # a sparse file: absent tiles read as nodata (GDAL_NODATA, tag 42113) or zeros, as in GDAL
+            nodata = self._page.nodata if 0 <= self._page.nodata <= np.iinfo(self.dtype).max else 0
+            return np.full((place.height, place.width, samples), nodata, self.dtype)
         if offset + size > len(self._map):
             there = max(0, len(self._map) - offset)
             raise ImageReadError(

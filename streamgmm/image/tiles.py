@@ -72,7 +72,7 @@ def reading_unit(shape: tuple[int, int], segment: tuple[int, int], pixels: int) 
         Pixels worth a task of their own.
     """
     height, width = segment
-    while height * width < pixels and (height < shape[0] or width < shape[1]):
+    while min(height, shape[0]) * min(width, shape[1]) < pixels and (height < shape[0] or width < shape[1]):
         if width < shape[1] and (width <= height or height >= shape[0]):
             width += segment[1]
         else:

@@ -52,7 +52,8 @@ class WriteOptions:
         height, width, _ = image.shape
         side = self.tile_size or TILE
         tile = (side, side)
-        if self.tile_size is None and image.tile and all(_usable(side) for side in image.tile):
+        longest = max(TILE, 2 * height, 2 * width)  # libvips refuses tiles far larger than the image
+        if self.tile_size is None and image.tile and all(_usable(side) and side <= longest for side in image.tile):
             tile = image.tile
         palette = None if self.labels else palette_of(mixture)
         return Layout((height, width), tile, label_dtype(mixture.n_components), palette, self.compression)
@@ -106,7 +107,9 @@ def apply(
         image = open_image(src, budget=resources.budget())
         stack.callback(image.close)
         if image.shape[2] != mixture.n_bands:
-            raise ModelError(f"{image.name}: {image.shape[2]} bands; the model is for {mixture.n_bands}")
+            raise ModelError(
+                f"{image.name}: {image.shape[2]} bands; the model is for {mixture.n_bands}, fit one to such images"
+            )
         engine = stack.enter_context(LocalEngine(resources.threads))
         table = has_table(image.dtype, mixture.n_bands) and image.shape[0] * image.shape[1] >= LOOKUP_PIXELS
         with clock.phase("compile", 0):

@@ -18,8 +18,6 @@ from .resources import Resources
 
 # Pixels of a task: a tile of 512 x 512. Smaller tiles are read several at a time, because a task costs 50 microseconds.
 TASK_PIXELS = 1 << 18
-# Places a sample is drawn from at the most, spread evenly over the image.
-SAMPLE_PLACES = 256
 
 Advance = Callable[[int], None]
 
@@ -55,7 +53,7 @@ class PixelStream:
     """
 
     def __init__(self, images: Sequence[Image], engine: LocalEngine, resources: Resources):
-        self._engine, self._images = engine, images
+        self._engine = engine
         self.n_bands = images[0].shape[2]
         for image in images:
             if image.shape[2] != self.n_bands:
@@ -84,22 +82,16 @@ class PixelStream:
 
         return reduce(operator.add, parts())
 
-    def sample_places(self) -> list[int]:
-        """Return the places a sample is drawn from."""
-        step = max(1, len(self.places) / SAMPLE_PLACES)
-        return [int(i * step) for i in range(min(len(self.places), SAMPLE_PLACES))]
+    def spread(self, n_places: int) -> list[int]:
+        """Return some places, spread evenly over all."""
+        return [i * len(self.places) // n_places for i in range(n_places)]
 
-    def sample(self, size: int, seed: int, advance: Advance, counter: ColourCounter | None = None) -> ColourTable:
-        """Draw about ``size`` pixels; on the way count the colours of *all* pixels, where there is a counter."""
-        sampled = self.sample_places()
-        return self._draw(sampled if counter is None else range(len(self.places)), sampled, size, seed, advance, counter)
-
-    def held_out(self, places: Sequence[int], size: int, seed: int, advance: Advance) -> ColourTable:
-        """Draw about ``size`` pixels from some places."""
-        return self._draw(places, places, size, seed, advance, None)
-
-    def _draw(self, read, sampled, size, seed, advance, counter) -> ColourTable:
-        shares = dict.fromkeys(sampled, -(-size // len(sampled)))
+    def sample(
+        self, size: int, seed: int, places: Sequence[int], advance: Advance, counter: ColourCounter | None = None
+    ) -> ColourTable:
+        """Draw about ``size`` pixels from some places; on the way count the colours of *all* pixels, if there is a counter."""
+        read = places if counter is None else range(len(self.places))
+        shares = dict.fromkeys(places, -(-size // len(places)))
 
         def task(index: int) -> tuple[int, np.ndarray | None]:
             pixels = self._read(index)

@@ -13,7 +13,8 @@ _UNITS |= {prefix + "b": 1000**power for power, prefix in enumerate("kmgt", 1)}
 _PIXELS = {"px": 1, "kpx": 10**3, "mpx": 10**6, "gpx": 10**9}
 
 # A strip or PNG that cannot be read in parts may take this many chunks: 256 MiB by default, which is a photo of 89 Mpx.
-WHOLE_CHUNKS = 4
+# With small chunks it may take 16 MiB all the same: the tiles of a TIFF are hardly ever larger.
+WHOLE_CHUNKS, WHOLE_BYTES = 4, 16 << 20
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Resources:
 
     def budget(self, pixel_bytes: int = 3) -> int:
         """Bytes that what cannot be read in parts may take."""
-        return WHOLE_CHUNKS * self.chunk(pixel_bytes)
+        return max(WHOLE_BYTES, WHOLE_CHUNKS * self.chunk(pixel_bytes))
 
 
 def peak_memory() -> int:

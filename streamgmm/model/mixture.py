@@ -69,6 +69,24 @@ class Mixture:
         if self.weights.min() < 0 or abs(self.weights.sum() - 1) > 1e-6:
             raise ModelError(f"weights must be >= 0 and sum to 1; they sum to {self.weights.sum():.6g}")
 
+    @classmethod
+    def alike(
+        cls,
+        means: np.ndarray,
+        covariance: np.ndarray,
+        covariance_type: CovarianceType,
+        weights: np.ndarray | None = None,
+    ) -> "Mixture":
+        """Return components around means (K, D) with one covariance (D, D) for all, of equal weight by default."""
+        n_components, variances = len(means), np.diag(covariance)
+        covariances = {
+            "full": np.repeat(covariance[None], n_components, axis=0),
+            "tied": covariance,
+            "diag": np.repeat(variances[None], n_components, axis=0),
+            "spherical": np.full(n_components, variances.mean()),
+        }[covariance_type]
+        return cls(np.full(n_components, 1 / n_components) if weights is None else weights, means, covariances, covariance_type)
+
     @property
     def n_components(self) -> int:
         """Number of components K."""

@@ -86,20 +86,7 @@ def around(sample: ColourTable, means: np.ndarray, covariance_type: CovarianceTy
     centre = np.average(sample.colours, axis=0, weights=sample.counts)[None] / sample.scale
     whole = Mixture(np.ones(1), centre, np.eye(n_bands)[None])
     covariance = maximization(sample.accumulate(whole), whole, reg_covar).covariances
-    return _alike(means, covariance[0], covariance_type)
-
-
-def _alike(means: np.ndarray, covariance: np.ndarray, covariance_type: CovarianceType) -> Mixture:
-    """Return components of equal weight and one covariance (D, D)."""
-    n_components = len(means)
-    variances = np.diag(covariance)
-    covariances = {
-        "full": np.repeat(covariance[None], n_components, axis=0),
-        "tied": covariance,
-        "diag": np.repeat(variances[None], n_components, axis=0),
-        "spherical": np.full(n_components, variances.mean()),
-    }[covariance_type]
-    return Mixture(np.full(n_components, 1 / n_components), means, covariances, covariance_type)
+    return Mixture.alike(means, covariance[0], covariance_type)
 
 
 def plus_plus(sample: ColourTable, means: np.ndarray, n_more: int, generator: np.random.Generator) -> np.ndarray:
@@ -126,7 +113,7 @@ def lloyd(sample: ColourTable, start: Mixture, reg_covar: float, threads: int) -
     Lloyd's algorithm is EM with one vanishing variance, so the kernel of EM runs it.
     """
     variance = HARD * np.trace(start.full_covariances[0]) / start.n_bands
-    hard = _alike(start.means, variance * np.eye(start.n_bands), "spherical")
+    hard = Mixture.alike(start.means, variance * np.eye(start.n_bands), "spherical")
     for _ in range(LLOYD):
         statistics = sample.accumulate(hard, threads)
         moved = maximization(statistics, hard, reg_covar).means

@@ -1,0 +1,72 @@
+"""Images for tests, made from a seed; and what their quantization must be, in plain NumPy."""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+PHOTO = Path(__file__).parent / "data" / "astronaut.tif"
+
+
+def smooth(height, width, bands=3, dtype=np.uint8, seed=0):
+    """Slow waves with a little noise, as in a photo, shape (height, width, bands)."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = [
+        np.sin(y / generator.uniform(9, 30) + generator.uniform(0, 6)) * np.cos(x / generator.uniform(9, 30))
+        for _ in range(bands)
+    ]
+    values = 0.5 + 0.4 * np.stack(waves, axis=-1) + generator.normal(0, 0.02, (height, width, bands))
+    return (values.clip(0, 1) * np.iinfo(dtype).max).astype(dtype)
+
+
+def posterized(height, width, n_colours, bands=3, dtype=np.uint8, seed=0):
+    """An image of exactly some colours, each also an 8-bit colour, shape (height, width, bands)."""
+    generator = np.random.default_rng(seed)
+    levels = generator.permutation(256)[:n_colours]
+    colours = np.stack([levels, *(generator.integers(0, 256, n_colours) for _ in range(bands - 1))], axis=1)
+    labels = generator.integers(0, n_colours, height * width)
+    labels[:n_colours] = np.arange(n_colours)
+    return (colours[labels] * (np.iinfo(dtype).max // 255)).astype(dtype).reshape(height, width, bands)
+
+
+def write_tiff(path, pixels, **options):
+    """Write pixels (height, width, bands) as a TIFF, grey or RGB with extra samples."""
+    colours = {"photometric": "rgb" if pixels.shape[2] >= 3 else "minisblack"}
+    if pixels.shape[2] in (2, 4):
+        colours["extrasamples"] = ["unassalpha"]
+    if options.get("planarconfig") == "separate" and pixels.shape[2] > 1:
+        pixels = np.moveaxis(pixels, -1, 0)
+    elif pixels.shape[2] == 1:
+        options.pop("planarconfig", None)
+        pixels = pixels[:, :, 0]
+    tifffile.imwrite(path, pixels, metadata=None, **colours | options)
+    return path
+
+
+def segments(path):
+    """Offsets and byte counts of the tiles or strips of a TIFF."""
+    with tifffile.TiffFile(path) as tiff:
+        return list(zip(tiff.pages.first.dataoffsets, tiff.pages.first.databytecounts, strict=True))
+
+
+def palette_of(model):
+    """Means times 255, rounded, in the first three bands; grey where there are fewer. Shape (K, 3)."""
+    means = np.array(model["means"])
+    shown = means[:, :3] if means.shape[1] >= 3 else means[:, [0, 0, 0]]
+    return np.rint(shown.clip(0, 1) * 255).astype(np.uint8)
+
+
+def naive_model(model):
+    """The model of a report or a model file, as tests/naive.py takes it."""
+    return *(np.array(model[name]) for name in ("weights", "means", "covariances")), model["covariance_type"]
+
+
+def colours_of(pixels):
+    """Pixels as colours in [0, 1], shape (n, bands)."""
+    return pixels.reshape(-1, pixels.shape[-1]) / np.iinfo(pixels.dtype).max
+
+
+def psnr(pixels, colours):
+    """Peak signal-to-noise ratio in dB of colours in [0, 1] against pixels."""
+    return -10 * np.log10(np.mean((pixels / np.iinfo(pixels.dtype).max - colours) ** 2))

@@ -1,0 +1,168 @@
+"""A model gives any image its colours, as if it had been fitted to it."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import tifffile
+
+import streamgmm
+from streamgmm.errors import ModelError, OptionError, OutputError
+
+from . import naive
+from .images import PHOTO, colours_of, naive_model, palette_of, smooth, write_tiff
+
+apply, fit_image, quantize = (partial(job, threads=1) for job in (streamgmm.apply, streamgmm.fit_image, streamgmm.quantize))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fit_image(PHOTO, n_components=6)[0]
+
+
+@pytest.fixture
+def model_file(model, tmp_path):
+    path = tmp_path / "model.json"
+    path.write_text(model.to_json())
+    return path
+
+
+@pytest.mark.parametrize("method", ["exact", "stream", "minibatch"])
+@pytest.mark.parametrize("options", [{}, {"labels": True}, {"compression": "lzw", "tile_size": 64}])
+def test_a_model_gives_its_own_image_the_bytes_of_quantize(options, method, tmp_path):
+    mixture, fitted = fit_image(PHOTO, n_components=6, method=method)
+    quantized = quantize(PHOTO, tmp_path / "1.tif", n_components=6, method=method, **options)
+    applied = apply(mixture, PHOTO, tmp_path / "2.tif", **options)
+    assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "2.tif").read_bytes()
+    assert applied.model == quantized.model == fitted.model
+    assert applied.psnr_db == pytest.approx(quantized.psnr_db, abs=1e-6)
+    assert applied.colors_used == quantized.colors_used
+
+
+def test_a_model_file_is_the_model(model, model_file, tmp_path):
+    apply(model, PHOTO, tmp_path / "1.tif")
+    for number, source in enumerate((model_file, str(model_file)), 2):
+        report = apply(source, PHOTO, tmp_path / f"{number}.tif")
+        assert (tmp_path / f"{number}.tif").read_bytes() == (tmp_path / "1.tif").read_bytes()
+    assert (report.method, report.iterations, report.log_likelihood) == ("apply", 0, [])
+
+
+@pytest.mark.parametrize("lookup_pixels", [1, 1 << 30])
+def test_labels_are_the_same_whether_looked_up_or_worked_out(lookup_pixels, model, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamgmm.jobs.apply.LOOKUP_PIXELS", lookup_pixels)
+    report = apply(model, PHOTO, path := tmp_path / "out.tif")
+    labels = naive.labels(colours_of(photo), naive_model(model.to_dict())).reshape(512, 512)
+    assert (tifffile.imread(path) != labels).mean() < 1e-4
+    assert report.colors_used == 6
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_model_serves_images_of_either_depth(dtype, model, tmp_path):
+    pixels = smooth(100, 120, 3)
+    apply(model, pixels, tmp_path / "8.tif")
+    report = apply(model, pixels.astype(dtype) * (np.iinfo(dtype).max // 255), path := tmp_path / "out.tif")
+    assert (tifffile.imread(path) != tifffile.imread(tmp_path / "8.tif")).mean() < 1e-3
+    labels = tifffile.imread(path)
+    error = np.mean((pixels / 255 - palette_of(report.model)[labels] / 255) ** 2)
+    assert report.psnr_db == pytest.approx(-10 * np.log10(error), abs=1e-4)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4])
+def test_a_model_of_other_bands_is_refused(bands, model, tmp_path):
+    path = write_tiff(tmp_path / "in.tif", smooth(30, 30, bands))
+    with pytest.raises(ModelError, match=rf"in\.tif: {bands} bands; the model is for 3"):
+        apply(model, path, tmp_path / "out.tif")
+    assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize(("threads", "chunk_size"), [(1, "50000px"), (2, "1MiB"), (4, "64MiB")])
+@pytest.mark.parametrize("lookup_pixels", [1, 1 << 30])
+def test_bytes_depend_on_neither_chunks_nor_threads(lookup_pixels, chunk_size, threads, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamgmm.jobs.apply.LOOKUP_PIXELS", lookup_pixels)
+    apply(model, PHOTO, tmp_path / "1.tif")
+    apply(model, PHOTO, tmp_path / "2.tif", chunk_size=chunk_size, threads=threads)
+    assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "2.tif").read_bytes()
+
+
+@pytest.mark.parametrize("change", ["weights", "means", "covariances", "covariance_type", "version", "format"])
+def test_a_model_file_without_a_part_is_refused(change, model_file, tmp_path):
+    fields = json.loads(model_file.read_text())
+    del fields[change]
+    model_file.write_text(json.dumps(fields))
+    with pytest.raises(ModelError, match=rf"model\.json: .*({change}|version None)"):
+        apply(model_file, PHOTO, tmp_path / "out.tif")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"model\.json: not JSON"),
+        (b"{", r"model\.json: not JSON"),
+        (b"[1, 2]", r"model\.json: not a model"),
+        (b'{"format": "GeoJSON"}', r"model\.json: not a model"),
+        (
+            b'{"format": "streamgmm mixture", "version": 2}',
+            r"model\.json: a model of version 2; this streamgmm reads version 1",
+        ),
+        (b"\xff\xfe\x00\x01", r"model\.json: not a model file \(it is not text\)"),
+        (b"\x89PNG\r\n\x1a\n", r"model\.json: not a model file \(it is not text\)"),
+        (b"[" * 100_000, r"model\.json: "),
+    ],
+)
+def test_a_file_that_is_no_model_is_refused(content, message, tmp_path):
+    path = tmp_path / "model.json"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        apply(path, PHOTO, tmp_path / "out.tif")
+
+
+DAMAGES = {
+    "weights that sum to 2": ("weights", [1 / 3] * 6),
+    "a negative weight": ("weights", [-1, 1, 1, 0, 0, 0]),
+    "weights of words": ("weights", ["a"] * 6),
+    "no weights": ("weights", None),
+    "too few means": ("means", [[0.5, 0.5, 0.5]]),
+    "means of no shape": ("means", [[0.5], [0.5, 0.5]]),
+    "means that are infinite": ("means", [[float("inf")] * 3] * 6),
+    "covariances of nothing": ("covariances", [[[0] * 3] * 3] * 6),
+    "covariances that are not finite": ("covariances", [[[float("nan")] * 3] * 3] * 6),
+    "covariances of another type": ("covariance_type", "diag"),
+    "a type that does not exist": ("covariance_type", "round"),
+    "a type that is a list": ("covariance_type", ["full"]),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_model_is_refused(name, model_file, tmp_path):
+    key, value = DAMAGES[name]
+    fields = json.loads(model_file.read_text())
+    model_file.write_text(json.dumps(fields | {key: value}))
+    with pytest.raises(ModelError, match=r"model\.json: "):
+        apply(model_file, PHOTO, tmp_path / "out.tif")
+
+
+def test_a_model_file_that_is_absent_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"absent\.json: no such file or directory"):
+        apply(tmp_path / "absent.json", PHOTO, tmp_path / "out.tif")
+
+
+def test_an_output_that_is_the_model_is_refused(model_file):
+    content = model_file.read_bytes()
+    with pytest.raises(OutputError, match=r"model\.json: is also the input"):
+        apply(model_file, PHOTO, model_file, overwrite=True)
+    assert model_file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"compression": "jpeg"}, "compression is 'jpeg'; choose none, deflate, lzw, zstd"),
+        ({"tile_size": 17}, "tile size is 17; TIFF asks for a multiple of 16"),
+        ({"chunk_size": "0"}, "must be more than nothing"),
+        ({"threads": 0}, "threads is 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, message, model, tmp_path):
+    with pytest.raises(OptionError, match=message):
+        streamgmm.apply(model, PHOTO, tmp_path / "out.tif", **options)

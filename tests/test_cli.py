@@ -1,0 +1,457 @@
+"""The command does what it is asked, says nothing without need, and shows a person where it stands."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import streamgmm
+from streamgmm.cli import PHASES, main
+
+from .images import PHOTO, posterized, smooth, write_tiff
+
+COMMAND = [sys.executable, "-m", "streamgmm"]
+
+
+def run(*arguments, **options):
+    """Run the command in a process of its own."""
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
+
+
+def leave(*arguments):
+    """Run the command in this process, and return its exit code."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as left:
+        return left.code
+    return 0
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A small image in strips."""
+    return write_tiff(tmp_path_factory.mktemp("cli") / "in.tif", smooth(100, 120), compression="deflate", rowsperstrip=16)
+
+
+@pytest.fixture(scope="module")
+def model(source):
+    """A model file."""
+    path = source.parent / "model.json"
+    path.write_text(streamgmm.fit_image(source, n_components=4, threads=1)[0].to_json())
+    return path
+
+
+FIT_OPTIONS = {
+    "-k 5": {"n_components": 5},
+    "--components 5": {"n_components": 5},
+    "--covariance tied": {"covariance_type": "tied"},
+    "--covariance diag": {"covariance_type": "diag"},
+    "--method stream": {"method": "stream"},
+    "--method exact": {"method": "exact"},
+    "--method minibatch": {"method": "minibatch"},
+    "--init random": {"init": "random"},
+    "--init k-means++": {"init": "k-means++"},
+    "--max-iter 1 --tol 1e-9": {"max_iter": 1, "tol": 1e-9},
+    "--tol 0.1": {"tol": 0.1},
+    "--reg-covar 0.01": {"reg_covar": 0.01},
+    "--seed 7 --init random --max-iter 1": {"seed": 7, "init": "random", "max_iter": 1},
+    "--chunk-size 1MiB": {"chunk_size": "1MiB"},
+    "--chunk-size 1Mpx": {"chunk_size": "1Mpx"},
+    "--threads 2": {"threads": 2},
+}
+WRITE_OPTIONS = {
+    "--labels": {"labels": True},
+    "--compression lzw": {"compression": "lzw"},
+    "--compression none": {"compression": "none"},
+    "--compression zstd": {"compression": "zstd"},
+    "--tile-size 64": {"tile_size": 64},
+}
+
+
+@pytest.mark.parametrize("option", FIT_OPTIONS | WRITE_OPTIONS)
+def test_an_option_of_quantize_is_that_of_the_library(option, source, tmp_path):
+    streamgmm.quantize(
+        source, tmp_path / "expected.tif", **{"n_components": 3, "threads": 1} | (FIT_OPTIONS | WRITE_OPTIONS)[option]
+    )
+    assert leave("quantize", source, tmp_path / "out.tif", "-k", 3, "--threads", 1, *option.split()) == 0
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "expected.tif").read_bytes()
+
+
+@pytest.mark.parametrize("option", FIT_OPTIONS)
+def test_an_option_of_fit_is_that_of_the_library(option, source, tmp_path):
+    mixture, _ = streamgmm.fit_image(source, **{"n_components": 3, "threads": 1} | FIT_OPTIONS[option])
+    assert leave("fit", source, "-o", tmp_path / "model.json", "-k", 3, "--threads", 1, *option.split()) == 0
+    assert (tmp_path / "model.json").read_text() == mixture.to_json()
+
+
+@pytest.mark.parametrize("option", [*WRITE_OPTIONS, "--chunk-size 1MiB", "--threads 2"])
+def test_an_option_of_apply_is_that_of_the_library(option, source, model, tmp_path):
+    streamgmm.apply(model, source, tmp_path / "expected.tif", **(FIT_OPTIONS | WRITE_OPTIONS)[option])
+    assert leave("apply", model, source, tmp_path / "out.tif", *option.split()) == 0
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "expected.tif").read_bytes()
+
+
+def test_the_defaults_of_the_command_are_those_of_the_library(source, tmp_path):
+    streamgmm.quantize(source, tmp_path / "expected.tif")
+    assert leave("quantize", source, tmp_path / "out.tif") == 0
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "expected.tif").read_bytes()
+
+
+def test_a_fit_may_start_from_a_model(source, model, tmp_path):
+    arguments = [
+        "quantize",
+        source,
+        tmp_path / "out.tif",
+        "-k",
+        4,
+        "--init",
+        model,
+        "--threads",
+        1,
+        "--report",
+        tmp_path / "report.json",
+    ]
+    assert leave(*arguments) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    np.testing.assert_allclose(report["model"]["means"], json.loads(model.read_text())["means"], atol=0.02)
+
+
+def test_several_images_are_fitted_as_one(tmp_path):
+    paths = [write_tiff(tmp_path / f"{seed}.tif", smooth(60, 70, seed=seed)) for seed in range(3)]
+    assert (
+        leave("fit", *paths, "-o", tmp_path / "model.json", "-k", 3, "--threads", 1, "--report", tmp_path / "report.json") == 0
+    )
+    assert (tmp_path / "model.json").read_text() == streamgmm.fit_image(paths, n_components=3, threads=1)[0].to_json()
+    assert json.loads((tmp_path / "report.json").read_text())["input"] == [str(path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["quantize", "in.tif", "out.tif"],
+        ["quantize", "in.tif", "out.tif", "-q"],
+        ["quantize", "in.tif", "out.tif", "--quiet"],
+        ["fit", "in.tif", "--output", "out.tif"],
+        ["apply", "model.json", "in.tif", "out.tif"],
+    ],
+)
+def test_success_without_a_terminal_is_silent(arguments, source, model, tmp_path):
+    (tmp_path / "in.tif").write_bytes(source.read_bytes())
+    (tmp_path / "model.json").write_bytes(model.read_bytes())
+    done = run(*arguments, "--threads", 1, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "out.tif").stat().st_size > 100
+
+
+@pytest.mark.parametrize("command", ["quantize", "fit", "apply"])
+def test_a_report_on_standard_output_is_all_there_is(command, source, model, tmp_path):
+    arguments = {
+        "quantize": ["quantize", source, tmp_path / "out"],
+        "fit": ["fit", source, "-o", tmp_path / "out"],
+        "apply": ["apply", model, source, tmp_path / "out"],
+    }[command]
+    done = run(*arguments, "--report", "-", "--threads", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert report["method"] == ("apply" if command == "apply" else "exact")
+    assert done.stdout.endswith("}\n")
+
+
+def test_a_report_file_replaces_an_old_one(source, tmp_path):
+    report = tmp_path / "report.json"
+    report.write_text("old")
+    assert leave("quantize", source, tmp_path / "out.tif", "--threads", 1, "--report", report) == 0
+    assert json.loads(report.read_text())["output"] == str(tmp_path / "out.tif")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tif", "report.json"]
+
+
+def test_an_output_is_replaced_when_asked(source, tmp_path):
+    output = tmp_path / "out.tif"
+    output.write_bytes(b"old")
+    assert leave("quantize", source, output, "--threads", 1, "--overwrite") == 0
+    assert tifffile.imread(output).shape == (100, 120)
+    model = tmp_path / "model.json"
+    model.write_bytes(b"old")
+    assert leave("fit", source, "-o", model, "--threads", 1, "--overwrite") == 0
+    assert json.loads(model.read_text())["n_components"] == 16
+
+
+@pytest.mark.parametrize("name", ["a b.tif", "日本語 é.tif", "out", "*.tif", "a'b\"c.tif", "new\nline.tif"])
+def test_any_name_will_do(name, source, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(source.read_bytes())
+    options = ["-k", 2, "--threads", 1, "--report", tmp_path / f"{name}.json"]
+    assert leave("quantize", tmp_path / "in" / name, tmp_path / name, *options) == 0
+    report = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
+    assert (report["input"], report["output"]) == (str(tmp_path / "in" / name), str(tmp_path / name))
+
+
+def test_names_may_begin_with_a_dash(source, tmp_path):
+    (tmp_path / "-in.tif").write_bytes(source.read_bytes())
+    for arguments in (["quantize", "-k", "2", "--", "-in.tif", "-out.tif"], ["info", "--", "-in.tif"]):
+        assert run(*arguments, cwd=tmp_path).returncode == 0
+    assert tifffile.imread(tmp_path / "-out.tif").max() == 1
+
+
+def test_names_that_are_not_unicode_will_do(source, tmp_path):
+    names = [os.fsencode(tmp_path) + b"/in\xff.tif", os.fsencode(tmp_path) + b"/out\xfe.tif"]
+    Path(os.fsdecode(names[0])).write_bytes(source.read_bytes())
+    done = subprocess.run(
+        [*map(os.fsencode, COMMAND), b"quantize", b"-k", b"2", *names, b"--report", b"-"], capture_output=True, check=True
+    )
+    assert Path(os.fsdecode(names[1])).exists()
+    assert json.loads(done.stdout)["n_components"] == 2
+
+
+def test_a_png_and_a_jpeg_are_quantized(tmp_path):
+    for name in ("in.png", "in.jpg", "in.webp"):
+        Image.fromarray(smooth(60, 70)).save(tmp_path / name)
+        assert leave("quantize", tmp_path / name, tmp_path / f"{name}.tif", "-k", 3, "--threads", 1) == 0
+        assert tifffile.imread(tmp_path / f"{name}.tif").shape == (60, 70)
+
+
+def test_info_describes_a_tiff(capsys):
+    assert leave("info", PHOTO) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.count(" "))
+    assert (lines["width"], lines["height"], lines["bands"], lines["dtype"]) == ("512", "512", "3", "uint8")
+    assert lines["layout"] == "tiles of 256 x 256"
+
+
+def test_info_describes_a_tiff_in_json(capsys):
+    assert leave("info", PHOTO, "--json") == 0
+    described = json.loads(capsys.readouterr().out)
+    with closing(streamgmm.open_image(PHOTO)) as image:
+        assert described == image.info()
+    assert (described["width"], described["compression"], described["viewed_in_place"]) == (512, "deflate", False)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_info_describes_a_raster(format, tmp_path, capsys):
+    Image.fromarray(smooth(60, 70)).save(path := tmp_path / "image", format)
+    assert leave("info", path, "--json") == 0
+    expected = {"format": format, "width": 70, "height": 60, "bands": 3, "dtype": "uint8"}
+    assert json.loads(capsys.readouterr().out) == expected
+
+
+def test_info_describes_a_model(model, capsys):
+    assert leave("info", model) == 0
+    plain = capsys.readouterr().out
+    assert leave("info", model, "--json") == 0
+    described = json.loads(capsys.readouterr().out)
+    assert (described["components"], described["bands"], described["covariances"]) == (4, 3, "full")
+    assert sum(described["weights"]) == pytest.approx(1, abs=1e-5)
+    assert all(str(key).replace("_", " ") in plain for key in described)
+
+
+def test_info_knows_a_model_by_its_content(model, tmp_path, capsys):
+    path = tmp_path / "fitted"
+    path.write_bytes(model.read_bytes())
+    assert leave("info", path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["components"] == 4
+
+
+def test_info_prints_its_answer_on_standard_output():
+    done = run("info", PHOTO)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "512" in done.stdout
+
+
+def test_the_version_is_told():
+    done = run("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert streamgmm.__version__ in done.stdout
+
+
+@pytest.mark.parametrize("command", [[], ["quantize"], ["fit"], ["apply"], ["info"]])
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_is_on_standard_output(option, command, capsys):
+    assert leave(*command, option) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("Usage: streamgmm")
+    assert printed.err == ""
+
+
+def test_help_names_every_option_with_its_default(capsys):
+    assert leave("quantize", "--help") == 0
+    text = capsys.readouterr().out
+    options = [
+        "-k",
+        "--components",
+        "--covariance",
+        "--method",
+        "--init",
+        "--max-iter",
+        "--tol",
+        "--reg-covar",
+        "--seed",
+        "--chunk-size",
+    ]
+    options += ["--threads", "--labels", "--compression", "--tile-size", "--overwrite", "--report", "-q", "-v"]
+    assert [option for option in options if option not in text] == []
+    assert all(default in text for default in ("16", "full", "auto", "kmeans", "64MiB", "deflate", "Exit codes"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["quantize", "quantize in.tif", "quantize a b c", "quantize --tepid a b", "quantize a b -k many", "quantize a b -k",
+     "fit in.tif", "fit -o model.json", "apply model.json in.tif", "info", "paint"],
+)  # fmt: skip
+def test_a_command_that_is_not_one_is_a_usage_error(arguments, capsys):
+    assert leave(*arguments.split()) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "Traceback" not in printed.err
+    assert printed.err.strip()
+
+
+def test_verbose_tells_what_is_done(source, tmp_path):
+    done = run("quantize", source, tmp_path / "out.tif", "-v", "--method", "minibatch", "-k", 2, "--threads", 1)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_verbose_shows_where_an_error_comes_from(tmp_path):
+    done = run("quantize", tmp_path / "absent.tif", tmp_path / "out.tif", "-v")
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("streamgmm: ")
+
+
+def on_a_terminal(*arguments, **environment):
+    """Run the command with standard error on a terminal; return what was shown there, standard output and the exit code."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"} | environment
+    process = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # how a terminal ends on Linux
+        pass
+    finally:
+        os.close(ours)
+    output = process.communicate(timeout=60)[0]
+    return shown.decode(), output.decode(), process.returncode
+
+
+def test_a_terminal_shows_a_bar_for_each_phase(tmp_path):
+    shown, output, code = on_a_terminal("quantize", PHOTO, tmp_path / "out.tif")
+    assert (output, code) == ("", 0)
+    for phase in ("compile", "count", "seed", "fit", "label", "write"):
+        assert PHASES[phase] in shown
+    assert "compiling kernels" in shown
+    assert "100%" in shown
+    assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def test_a_terminal_shows_the_phases_of_streaming(tmp_path):
+    shown, output, code = on_a_terminal("fit", PHOTO, "-o", tmp_path / "model.json", "--method", "stream", "--report", "-")
+    assert code == 0
+    assert json.loads(output)["method"] == "stream"
+    for phase in ("compile", "sample", "seed", "fit"):
+        assert PHASES[phase] in shown
+
+
+def test_quiet_shows_no_bars(tmp_path):
+    assert on_a_terminal("quantize", PHOTO, tmp_path / "out.tif", "-q") == ("", "", 0)
+
+
+def test_an_error_on_a_terminal_is_one_line_after_the_bars(tmp_path):
+    shown, output, code = on_a_terminal("quantize", tmp_path / "absent.tif", tmp_path / "out.tif")
+    assert (output, code) == ("", 3)
+    assert shown.count("absent.tif") == 1
+    assert shown.endswith(f"streamgmm: {tmp_path}/absent.tif: no such file or directory\r\n")
+
+
+def test_an_interrupt_leaves_nothing(tmp_path):
+    forever = ["--method", "stream", "-k", "64", "--tol", "0", "--reg-covar", "0", "--max-iter", "1000000", "--threads", "1"]
+    command = [*COMMAND, "quantize", PHOTO, tmp_path / "out.tif", *forever]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, error = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    assert error.strip() == "streamgmm: interrupted; nothing was left at the output"
+    assert not list(tmp_path.iterdir())
+
+
+def test_importing_takes_less_than_a_fifth_of_a_second():
+    program = "import time; start = time.perf_counter(); import streamgmm; print(time.perf_counter() - start)"
+    times = [float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout) for _ in range(5)]
+    assert min(times) < 0.2
+
+
+def test_importing_compiles_nothing():
+    program = "import streamgmm, sys; print(*sorted({'numba', 'numpy', 'tifffile', 'click', 'rich'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"\n"
+
+
+def test_every_public_name_is_there():
+    for name in ("quantize", "fit_image", "apply", "open_image", "Mixture", "StreamGMMError"):
+        assert name in dir(streamgmm)
+        assert getattr(streamgmm, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'paint'"):
+        _ = streamgmm.paint
+
+
+def write_one_colour(path, side, tile=1024):
+    """Write a TIFF of one grey, whose tiles are all the same few bytes."""
+    encoded = tifffile.TIFF.COMPRESSORS[8](np.full((tile, tile), 77, np.uint8))
+    n_tiles = (-(-side // tile)) ** 2
+    options = {
+        "shape": (side, side),
+        "dtype": np.uint8,
+        "tile": (tile, tile),
+        "compression": "deflate",
+        "photometric": "minisblack",
+    }
+    tifffile.imwrite(path, (encoded for _ in range(n_tiles)), bigtiff=True, metadata=None, **options)
+    return path
+
+
+@pytest.mark.parametrize("side", [3000, pytest.param(65_600, marks=pytest.mark.slow)])
+def test_an_image_of_any_number_of_pixels_is_counted_right(side, tmp_path):
+    source = write_one_colour(tmp_path / "in.tif", side)
+    done = run("quantize", source, tmp_path / "out.tif", "--report", "-")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert report["pixels"]["count"] == report["pixels"]["label"] == side**2
+    assert (report["method"], report["distinct_colors"], report["colors_used"], report["psnr_db"]) == ("lossless", 1, 1, None)
+    assert report["model"]["weights"] == [1.0]
+    assert report["model"]["means"] == [[77 / 255]]
+    assert report["peak_memory_bytes"] < 700 << 20
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        assert tiff.pages.first.shape == (side, side)
+
+
+@pytest.mark.slow
+def test_four_times_the_pixels_of_the_same_colours_take_the_same_memory(tmp_path):
+    tile = posterized(512, 512, 200)
+    peaks = []
+    for side in (8192, 16_384):
+        options = {
+            "shape": (side, side, 3),
+            "dtype": np.uint8,
+            "tile": (512, 512),
+            "compression": "deflate",
+            "photometric": "rgb",
+        }
+        encoded = tifffile.TIFF.COMPRESSORS[8](tile)
+        tifffile.imwrite(
+            source := tmp_path / f"{side}.tif", (encoded for _ in range((side // 512) ** 2)), metadata=None, **options
+        )
+        report = json.loads(run("quantize", source, tmp_path / f"{side}-out.tif", "--report", "-").stdout)
+        peaks.append(report["peak_memory_bytes"])
+    assert max(peaks) < 700 << 20
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.02)

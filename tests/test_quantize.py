@@ -1,0 +1,385 @@
+"""The main job, from end to end: the output's colours are those of the model, and the report tells the truth."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import streamgmm
+from streamgmm.errors import OptionError, UnsupportedImageError
+
+from . import naive
+from .images import PHOTO, colours_of, naive_model, palette_of, posterized, psnr, smooth, write_tiff
+
+# One thread is quickest for small images; that more give the same bytes is shown elsewhere.
+quantize, fit_image = partial(streamgmm.quantize, threads=1), partial(streamgmm.fit_image, threads=1)
+
+METHODS = ["exact", "stream", "minibatch"]
+FIELDS = {
+    "input", "output", "model", "method", "iterations", "converged", "log_likelihood", "seconds", "pixels", "peak_memory_bytes",
+    "distinct_colors", "colors_used", "psnr_db",
+}  # fmt: skip
+
+
+def read(path):
+    """Labels and palette of an output."""
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        return page.asarray(), (page.colormap.T // 257).astype(np.uint8)
+
+
+def check(pixels, path, report):
+    """Compare an output and its report with what plain NumPy makes of the model in the report."""
+    labels, colour_map = read(path)
+    palette = palette_of(report.model)
+    np.testing.assert_array_equal(colour_map[: len(palette)], palette)
+    assert labels.shape == pixels.shape[:2]
+    assert labels.max() < len(palette)
+    densities = naive.log_densities(colours_of(pixels), naive_model(report.model))
+    best = densities.max(axis=1)
+    chosen = densities[np.arange(len(best)), labels.reshape(-1)]
+    assert (best - chosen <= 1e-4 * np.maximum(1, abs(best))).all()  # equals may go either way
+    assert report.colors_used == len(np.unique(labels))
+    shown = np.rint(np.clip(report.model["means"], 0, 1) * 255) / 255
+    error = np.mean((pixels / np.iinfo(pixels.dtype).max - shown[labels]) ** 2)
+    assert report.psnr_db == (pytest.approx(-10 * np.log10(error), abs=1e-4) if error > 1e-15 else None)
+    return labels
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_a_photo_gets_the_colours_of_its_model(covariance_type, method, photo, tmp_path):
+    report = quantize(PHOTO, path := tmp_path / "out.tif", covariance_type=covariance_type, method=method)
+    labels = check(photo, path, report)
+    assert report.model["covariance_type"] == covariance_type
+    assert len(np.unique(labels)) == 16
+    assert psnr(photo, read(path)[1][labels] / 255) == pytest.approx(report.psnr_db, abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("options", [{"compression": "deflate", "tile": (64, 64)}, {"compression": "lzw"}, {}])
+def test_any_samples_get_the_colours_of_their_model(options, bands, dtype, tmp_path):
+    pixels = smooth(130, 170, bands, dtype)
+    source = write_tiff(tmp_path / "in.tif", pixels, **options)
+    report = quantize(source, path := tmp_path / "out.tif", n_components=6)
+    assert report.method == ("exact" if dtype == np.uint8 and bands <= 3 else "stream")
+    check(pixels, path, report)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_report_has_every_field(method, tmp_path):
+    report = quantize(PHOTO, tmp_path / "out.tif", n_components=4, method=method)
+    fields = json.loads(report.to_json())
+    assert set(fields) >= FIELDS
+    assert (fields["input"], fields["output"], fields["method"]) == (str(PHOTO), str(tmp_path / "out.tif"), method)
+    assert fields["model"] == report.model
+    assert len(fields["model"]["weights"]) == fields["n_components"] == 4
+    assert sum(fields["model"]["weights"]) == pytest.approx(1)
+    assert 50e6 < fields["peak_memory_bytes"] < 4e9
+    assert fields["seconds"].keys() == fields["pixels"].keys() >= {"compile", "seed", "fit", "label", "write"}
+    assert all(seconds >= 0 for seconds in fields["seconds"].values())
+    assert fields["pixels"]["label"] == 512 * 512
+
+
+@pytest.mark.parametrize("method", ["exact", "stream"])
+def test_log_likelihood_never_falls(method, photo, tmp_path):
+    report = quantize(PHOTO, tmp_path / "out.tif", method=method, init="random", tol=1e-5, max_iter=30)
+    history = report.log_likelihood
+    assert len(history) == report.iterations > 1
+    assert np.diff(history).min() >= 0
+    now = naive.log_likelihood(colours_of(photo), naive_model(report.model)) / photo[:, :, 0].size
+    assert now > history[-1] - 1e-6
+
+
+def test_pixels_are_counted_in_each_phase(tmp_path):
+    exact = quantize(PHOTO, tmp_path / "1.tif", n_components=4)
+    stream = quantize(PHOTO, tmp_path / "2.tif", n_components=4, method="stream")
+    assert exact.pixels["count"] == stream.pixels["sample"] == exact.pixels["label"] == stream.pixels["label"] == 512 * 512
+    assert stream.pixels["fit"] >= stream.iterations * 512 * 512
+    assert stream.pixels["fit"] % (512 * 512) == 0
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3])
+def test_distinct_colours_are_counted(bands, tmp_path):
+    pixels = smooth(200, 300, bands)
+    report = quantize(pixels, tmp_path / "out.tif", n_components=4)
+    assert report.distinct_colors == len(np.unique(pixels.reshape(-1, bands), axis=0))
+
+
+def test_distinct_colours_are_not_told_where_they_were_not_counted(tmp_path):
+    assert quantize(PHOTO, tmp_path / "out.tif", n_components=2, method="stream").distinct_colors is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_colours", [1, 2, 9, 16])
+@pytest.mark.parametrize("bands", [1, 2, 3])
+def test_an_image_of_few_8_bit_colours_comes_back_exactly(bands, n_colours, method, tmp_path):
+    pixels = posterized(90, 70, n_colours, bands)
+    report = quantize(pixels, path := tmp_path / "out.tif", n_components=16, method=method)
+    check_lossless(pixels, path, report, n_colours)
+
+
+@pytest.mark.parametrize("method", ["stream", "minibatch"])
+@pytest.mark.parametrize("n_colours", [1, 16])
+@pytest.mark.parametrize(("bands", "dtype"), [(4, np.uint8), (1, np.uint16), (3, np.uint16), (4, np.uint16)])
+def test_an_image_of_few_other_colours_comes_back_exactly(bands, dtype, n_colours, method, tmp_path):
+    pixels = posterized(90, 70, n_colours, bands, dtype)
+    report = quantize(pixels, path := tmp_path / "out.tif", n_components=16, method=method)
+    check_lossless(pixels, path, report, n_colours)
+
+
+def check_lossless(pixels, path, report, n_colours):
+    labels, colour_map = read(path)
+    shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, [0, 0, 0]]
+    np.testing.assert_array_equal(colour_map[labels], shown // (np.iinfo(pixels.dtype).max // 255))
+    assert (report.method, report.converged, report.psnr_db) == ("lossless", True, None)
+    assert report.colors_used == report.n_components == report.distinct_colors == n_colours
+    counts = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0, return_counts=True)[1]
+    np.testing.assert_allclose(report.model["weights"], np.sort(counts)[::-1] / counts.sum())
+
+
+def test_one_colour_too_many_is_not_lossless(tmp_path):
+    report = quantize(posterized(90, 70, 17), tmp_path / "out.tif", n_components=16)
+    assert report.method == "exact"
+    assert report.psnr_db is not None
+
+
+def test_rare_colours_beyond_the_sample_are_not_lost(tmp_path):
+    pixels = np.full((700, 700, 3), 90, np.uint8)
+    pixels[333, 444], pixels[699, 699] = (1, 2, 3), (255, 0, 255)
+    for method in METHODS:
+        report = quantize(pixels, path := tmp_path / "out.tif", n_components=3, method=method, overwrite=True)
+        labels, palette = read(path)
+        np.testing.assert_array_equal(palette[labels], pixels)
+        assert report.method == "lossless"
+
+
+WAVES = smooth(120, 130)
+DIAGONAL = np.eye(120, 130, dtype=np.uint8)[:, :, None]
+SPECIAL = {
+    "one pixel": np.array([[[1, 2, 3]]], np.uint8),
+    "one row": smooth(1, 300),
+    "one column": smooth(300, 1),
+    "one colour": np.full((50, 60, 3), 77, np.uint8),
+    "black": np.zeros((50, 60, 3), np.uint8),
+    "white": np.full((50, 60, 3), 255, np.uint8),
+    "grey": WAVES[:, :, :1].repeat(3, axis=2),
+    "two bands alike": WAVES[:, :, [0, 1, 1]],
+    "saturated": (WAVES.astype(int) * 3 - 255).clip(0, 255).astype(np.uint8),
+    "mostly black and white": np.where(WAVES > 128, 254, 0).astype(np.uint8) + DIAGONAL,
+    "noise": np.random.default_rng(0).integers(0, 256, (120, 130, 3), np.uint8),
+    "dark with an outlier": np.maximum(WAVES // 8, 255 * DIAGONAL * (np.arange(120)[:, None, None] == 50)).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_images_give_finite_results(name, method, dtype, tmp_path):
+    pixels = SPECIAL[name].astype(dtype) * dtype(np.iinfo(dtype).max // 255)
+    if dtype == np.uint16 and method == "exact":
+        method = "auto"
+    report = quantize(pixels, path := tmp_path / "out.tif", n_components=5, method=method, max_iter=30)
+    assert all(np.isfinite(report.model[part]).all() for part in ("weights", "means", "covariances"))
+    assert np.isfinite(report.log_likelihood).all()
+    assert report.psnr_db is None or 5 < report.psnr_db < 100
+    check(pixels, path, report)
+
+
+@pytest.mark.parametrize("method", ["exact", "stream"])
+def test_three_hundred_colours(method, photo, tmp_path):
+    pixels = photo[100:196, 150:246]
+    report = quantize(pixels, path := tmp_path / "out.tif", n_components=300, method=method, max_iter=5)
+    labels = check(pixels, path, report)
+    assert 256 < report.n_components <= 300
+    assert labels.dtype == np.uint16
+    assert len(np.unique(labels)) > 200
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 255, 256, 257])
+def test_labels_are_of_the_smallest_type_that_holds_them(n_components, tmp_path):
+    pixels = np.arange(2000, dtype=np.uint16)[:n_components].repeat(3).reshape(-1, 3)[:, :, None] * 100
+    report = quantize(pixels, path := tmp_path / "out.tif", n_components=n_components)
+    assert report.n_components == n_components
+    assert read(path)[0].dtype == (np.uint8 if n_components <= 256 else np.uint16)
+
+
+def test_the_seed_decides_what_is_drawn(tmp_path):
+    models = [
+        quantize(PHOTO, tmp_path / "out.tif", init="random", max_iter=2, seed=seed, overwrite=True).model for seed in (0, 0, 1)
+    ]
+    assert models[0] == models[1]
+    assert models[0] != models[2]
+
+
+@pytest.mark.parametrize("init", ["random", "k-means++", "kmeans"])
+def test_every_start_gives_the_colours_of_its_model(init, photo, tmp_path):
+    report = quantize(PHOTO, path := tmp_path / "out.tif", init=init)
+    check(photo, path, report)
+    assert report.psnr_db > 17
+
+
+def test_an_image_of_three_samples_in_any_form_gives_the_same_bytes(photo, tmp_path):
+    Image.fromarray(photo).save(tmp_path / "in.png")
+    write_tiff(tmp_path / "in.tif", photo)
+    sources = [photo, np.asfortranarray(photo), tmp_path / "in.png", tmp_path / "in.tif", str(tmp_path / "in.tif")]
+    outputs = []
+    for number, source in enumerate(sources):
+        quantize(source, path := tmp_path / f"{number}.tif", n_components=4)
+        outputs.append(path.read_bytes())
+    assert len(set(outputs)) == 1
+
+
+def test_means_may_be_given(photo, tmp_path):
+    means = np.array([[0.1, 0.1, 0.1], [0.5, 0.5, 0.5], [0.9, 0.9, 0.9]])
+    report = quantize(PHOTO, path := tmp_path / "out.tif", n_components=3, init=means)
+    assert report.n_components == 3
+    check(photo, path, report)
+
+
+def test_a_mixture_may_be_given(photo, tmp_path):
+    first, _ = fit_image(PHOTO, n_components=5)
+    report = quantize(PHOTO, tmp_path / "out.tif", n_components=5, init=first)
+    assert report.iterations <= 2  # it has arrived
+    np.testing.assert_allclose(report.model["means"], first.means, atol=0.01)
+
+
+@pytest.mark.parametrize(("shape", "fits"), [((300, 200), (256, 256)), ((512, 512), (256, 256))])
+def test_the_output_has_tiles_of_256_where_the_input_has_none(shape, fits, tmp_path):
+    quantize(smooth(*shape), path := tmp_path / "out.tif", n_components=2)
+    assert tile_of(path) == fits
+
+
+@pytest.mark.parametrize(
+    ("tile", "expected"),
+    [
+        ((128, 128), (128, 128)),
+        ((512, 512), (512, 512)),
+        ((128, 256), (128, 256)),
+        ((64, 64), (256, 256)),
+        ((4096, 4096), (256, 256)),
+    ],
+)
+def test_the_output_has_the_tiles_of_the_input_where_they_are_usable(tile, expected, tmp_path):
+    source = write_tiff(tmp_path / "in.tif", smooth(300, 300), tile=tile, compression="deflate")
+    quantize(source, path := tmp_path / "out.tif", n_components=2)
+    assert tile_of(path) == expected
+
+
+@pytest.mark.parametrize("tile_size", [16, 48, 512])
+def test_the_tile_size_may_be_given(tile_size, photo, tmp_path):
+    report = quantize(PHOTO, path := tmp_path / "out.tif", n_components=3, tile_size=tile_size)
+    assert tile_of(path) == (tile_size, tile_size)
+    check(photo, path, report)
+
+
+def tile_of(path):
+    with tifffile.TiffFile(path) as tiff:
+        return tiff.pages.first.tilelength, tiff.pages.first.tilewidth
+
+
+@pytest.mark.parametrize(("compression", "tag"), [("none", 1), ("deflate", 8), ("lzw", 5), ("zstd", 50000)])
+def test_the_compression_may_be_given(compression, tag, photo, tmp_path):
+    report = quantize(PHOTO, path := tmp_path / "out.tif", n_components=3, compression=compression)
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.pages.first.compression == tag
+    check(photo, path, report)
+
+
+def test_labels_are_the_same_without_their_colours(tmp_path):
+    plain, coloured = tmp_path / "plain.tif", tmp_path / "coloured.tif"
+    quantize(PHOTO, plain, labels=True)
+    quantize(PHOTO, coloured)
+    np.testing.assert_array_equal(tifffile.imread(plain), tifffile.imread(coloured))
+    with tifffile.TiffFile(plain) as tiff:
+        assert tiff.pages.first.photometric == 1
+        assert tiff.pages.first.colormap is None
+
+
+def test_components_stand_by_falling_weight(tmp_path):
+    report = quantize(PHOTO, tmp_path / "out.tif")
+    assert np.diff(report.model["weights"]).max() <= 0
+
+
+def test_minibatch_tells_how_much_it_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("streamgmm.jobs.pixels.TASK_PIXELS", 1 << 10)
+    pixels = smooth(1024, 1024)  # 1,024 places
+    report = quantize(pixels, path := tmp_path / "out.tif", n_components=4, method="minibatch")
+    assert report.method == "minibatch"
+    assert report.batch_pixels == 16 * 1024
+    assert 0 < report.fraction_read < 1
+    assert report.iterations > 0
+    check(pixels, path, report)
+
+
+def test_minibatch_is_near_the_exact_fit(tmp_path):
+    exact = quantize(PHOTO, tmp_path / "1.tif", n_components=8)
+    minibatch = quantize(PHOTO, tmp_path / "2.tif", n_components=8, method="minibatch")
+    assert minibatch.log_likelihood[-1] == pytest.approx(exact.log_likelihood[-1], abs=0.05)
+    assert minibatch.psnr_db == pytest.approx(exact.psnr_db, abs=0.5)
+
+
+def test_exact_and_stream_do_not_speak_of_batches(tmp_path):
+    report = quantize(PHOTO, tmp_path / "out.tif", n_components=2, max_iter=2)
+    assert (report.batch_pixels, report.fraction_read) == (None, None)
+
+
+def test_minibatch_reads_less_than_all_of_a_large_image(tmp_path):
+    tile = smooth(256, 256)
+    shades = np.random.default_rng(0).integers(0, 20, 256).astype(np.uint8)
+    options = {"shape": (4096, 4096, 3), "dtype": np.uint8, "tile": (256, 256), "photometric": "rgb", "compression": "deflate"}
+    tifffile.imwrite(
+        source := tmp_path / "in.tif", (tile // 2 + shade for shade in shades), compressionargs={"level": 1}, **options
+    )
+    mixture, report = fit_image(source, n_components=4, method="minibatch")
+    assert 0 < report.fraction_read < 1
+    assert 0 < report.batch_pixels < 4096 * 4096
+    assert mixture.n_components == 4
+
+
+@pytest.mark.parametrize("method", ["stream", "minibatch"])
+def test_exact_is_for_colours_that_can_be_counted(method, tmp_path):
+    pixels = smooth(60, 60, 4)
+    with pytest.raises(
+        UnsupportedImageError, match="method exact needs uint8 samples of one to three bands, not uint8 of 4; use stream"
+    ):
+        quantize(pixels, tmp_path / "out.tif", method="exact")
+    assert quantize(pixels, tmp_path / "out.tif", method=method).method == method
+
+
+OPTIONS = {
+    "n_components": (0, r"components is 0; choose 1 to 65,535"),
+    "n_components ": (65_536, r"components is 65536; choose 1 to 65,535"),
+    "covariance_type": ("round", r"covariance is 'round'; choose full, tied, diag, spherical"),
+    "method": ("magic", r"method is 'magic'; choose auto, exact, stream, minibatch"),
+    "init": ("zeros", r"init is 'zeros'; choose kmeans, k-means\+\+, random|init is 'zeros'; choose .*kmeans"),
+    "max_iter": (0, r"max-iter is 0; at least 1 is needed"),
+    "tol": (-1e-3, r"tol is -0.001; it must be 0 or more"),
+    "tol ": (float("nan"), r"tol is nan; it must be 0 or more"),
+    "reg_covar": (-1, r"reg-covar is -1; it must be 0 or more"),
+    "seed": (-1, r"seed is -1; it must be 0 or more"),
+    "compression": ("jpeg", r"compression is 'jpeg'; choose none, deflate, lzw, zstd"),
+    "tile_size": (100, r"tile size is 100; TIFF asks for a multiple of 16"),
+    "tile_size ": (0, r"tile size is 0; TIFF asks for a multiple of 16"),
+    "tile_size  ": (-16, r"tile size is -16; TIFF asks for a multiple of 16"),
+    "chunk_size": ("much", r"chunk size is 'much'; write bytes such as 64MiB"),
+    "threads": (0, r"threads is 0; at least 1 is needed"),
+    "init ": (np.zeros((3, 2)), r"init has 2 bands; the image has 3"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_that_makes_no_sense_is_refused_with_the_remedy(name, tmp_path):
+    value, message = OPTIONS[name]
+    with pytest.raises(OptionError, match=message):
+        quantize(PHOTO, tmp_path / "out.tif", **{name.strip(): value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tolerance_and_ridge_of_nothing_are_accepted(photo, tmp_path):
+    report = quantize(PHOTO, path := tmp_path / "out.tif", n_components=3, tol=0, reg_covar=0, max_iter=3)
+    check(photo, path, report)

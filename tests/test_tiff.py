@@ -1,0 +1,424 @@
+"""The TIFF reader gives what tifffile gives, from any window, and names what it cannot read."""
+
+import itertools
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgmm.errors import ImageReadError, MemoryBudgetError, UnsupportedImageError
+from streamgmm.image.source import open_image
+from streamgmm.image.tiles import Window
+
+from .images import segments, smooth, write_tiff
+
+HEIGHT, WIDTH = 75, 90
+WINDOW = Window(30, 11, 40, 60)
+LAYOUTS = {"tiled": {"tile": (32, 16)}, "striped": {"rowsperstrip": 7}}
+CODECS = {
+    "none": {},
+    "deflate": {"compression": "deflate"},
+    "lzw": {"compression": "lzw"},
+    "zstd": {"compression": "zstd"},
+    "packbits": {"compression": "packbits"},
+    "lzma": {"compression": "lzma"},
+    "deflate, predictor": {"compression": "deflate", "predictor": 2},
+    "lzw, predictor": {"compression": "lzw", "predictor": 2},
+    "zstd, predictor": {"compression": "zstd", "predictor": 2},
+}
+PICTURE_CODECS = {
+    "jpeg": {"compression": "jpeg"},
+    "jpeg, all luma": {"compression": "jpeg", "subsampling": (1, 1)},
+    "webp": {"compression": "webp", "compressionargs": {"lossless": True}},
+    "jpeg2000": {"compression": "jpeg2000", "compressionargs": {"reversible": True}},
+    "jpegxl": {"compression": "jpegxl", "compressionargs": {"lossless": True}},
+    "png": {"compression": "png"},
+}
+windows = st.builds(
+    lambda top, left, height, width: Window(top, left, min(height, HEIGHT - top), min(width, WIDTH - left)),
+    st.integers(0, HEIGHT - 1),
+    st.integers(0, WIDTH - 1),
+    st.integers(1, HEIGHT),
+    st.integers(1, WIDTH),
+)
+
+
+def reference(path):
+    """Pixels of the first page, as tifffile reads them, shape (height, width, bands)."""
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        planes, _, height, width, samples = page.shaped
+        pixels = page.asarray()
+        return np.moveaxis(pixels, 0, -1) if planes > 1 else pixels.reshape(height, width, samples)
+
+
+def whole(image):
+    return image.read(Window(0, 0, *image.shape[:2]))
+
+
+def read(path, window=None):
+    """Pixels of a file, or of a window of it."""
+    with closing(open_image(path)) as image:
+        return whole(image) if window is None else image.read(window)
+
+
+def info(path, **options):
+    """What a file says of itself, where it can be opened."""
+    with closing(open_image(path, **options)) as image:
+        return image.info()
+
+
+def check(path):
+    """Compare an image, and one of its windows, with what tifffile reads."""
+    expected = reference(path)
+    with closing(open_image(path)) as image:
+        assert image.shape == expected.shape
+        assert image.dtype == expected.dtype.newbyteorder("=")
+        assert whole(image).dtype.isnative
+        np.testing.assert_array_equal(whole(image), expected)
+    np.testing.assert_array_equal(read(path, WINDOW), expected[WINDOW.slices])
+
+
+@pytest.mark.parametrize("planarconfig", ["contig", "separate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_codec_reads_as_tifffile_reads_it(layout, codec, dtype, planarconfig, tmp_path):
+    pixels = smooth(HEIGHT, WIDTH, 3, dtype)
+    path = write_tiff(tmp_path / "image.tif", pixels, planarconfig=planarconfig, **LAYOUTS[layout], **CODECS[codec])
+    np.testing.assert_array_equal(reference(path), pixels)
+    check(path)
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("codec", ["none", "deflate, predictor"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_form_of_samples_reads_as_tifffile_reads_it(layout, codec, bands, dtype, byteorder, bigtiff, tmp_path):
+    options = LAYOUTS[layout] | CODECS[codec] | {"byteorder": byteorder, "bigtiff": bigtiff}
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH, bands, dtype), **options)
+    assert path.read_bytes()[:4] == {"<": b"II", ">": b"MM"}[byteorder] + struct.pack(f"{byteorder}H", 43 if bigtiff else 42)
+    check(path)
+
+
+@pytest.mark.parametrize(
+    ("codec", "bands"),
+    [(codec, 3) for codec in PICTURE_CODECS] + [(codec, 1) for codec in ("jpeg", "jpeg2000", "jpegxl", "png")],
+)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_picture_codec_reads_as_tifffile_reads_it(layout, codec, bands, tmp_path):
+    pixels = smooth(HEIGHT, WIDTH, bands)
+    path = write_tiff(tmp_path / "image.tif", pixels, **LAYOUTS[layout], **PICTURE_CODECS[codec])
+    if not codec.startswith("jpeg"):
+        np.testing.assert_array_equal(reference(path), pixels)
+    check(path)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Pixels, and files that hold them in every layout."""
+    folder, pixels = tmp_path_factory.mktemp("tiff"), smooth(HEIGHT, WIDTH, 3, np.uint16)
+    for (layout, codec), planes in itertools.product(itertools.product(LAYOUTS, ["none", "lzw"]), ["contig", "separate"]):
+        options = LAYOUTS[layout] | CODECS[codec]
+        write_tiff(folder / f"{layout}-{codec}-{planes}.tif", pixels, planarconfig=planes, **options)
+    return pixels, sorted(folder.iterdir())
+
+
+@given(window=windows, index=st.integers(0, 7))
+def test_any_window_is_a_slice(files, window, index):
+    pixels, paths = files
+    np.testing.assert_array_equal(read(paths[index], window), pixels[window.slices])
+
+
+def test_four_threads_read_the_same_as_one(files):
+    pixels, paths = files
+    generator = np.random.default_rng(0)
+    corners = generator.integers(0, (HEIGHT - 20, WIDTH - 20), (200, 2)).tolist()
+    for path in paths:
+        with closing(open_image(path)) as image, ThreadPoolExecutor(4) as pool:
+            parts = list(pool.map(image.read, [Window(*corner, 20, 20) for corner in corners]))
+        for (top, left), part in zip(corners, parts, strict=True):
+            np.testing.assert_array_equal(part, pixels[top : top + 20, left : left + 20])
+
+
+@pytest.mark.parametrize("planarconfig", ["contig", "separate"])
+def test_uncompressed_pixels_in_one_piece_are_viewed_in_place(planarconfig, tmp_path):
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), rowsperstrip=7, planarconfig=planarconfig)
+    with closing(open_image(path)) as image:
+        assert image.info()["viewed_in_place"]
+        assert image.segment == (1, 1)
+        assert np.shares_memory(image.read(WINDOW), image.read(WINDOW))
+        assert not image.read(WINDOW).flags.writeable
+
+
+def test_an_uncompressed_tile_is_viewed_in_place(tmp_path):
+    inside = Window(33, 17, 10, 10)
+    with closing(open_image(write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), tile=(32, 16)))) as image:
+        assert not image.info()["viewed_in_place"]
+        assert np.shares_memory(image.read(inside), image.read(inside))
+        assert not np.shares_memory(image.read(WINDOW), image.read(WINDOW))
+
+
+def test_samples_of_the_other_byte_order_are_swapped_not_viewed(tmp_path):
+    pixels = smooth(HEIGHT, WIDTH, 3, np.uint16)
+    with closing(open_image(write_tiff(tmp_path / "image.tif", pixels, byteorder=">"))) as image:
+        assert not np.shares_memory(whole(image), whole(image))
+        np.testing.assert_array_equal(whole(image), pixels)
+
+
+def test_a_view_outlives_the_image(tmp_path):
+    pixels = smooth(HEIGHT, WIDTH)
+    view = read(write_tiff(tmp_path / "image.tif", pixels), WINDOW)
+    np.testing.assert_array_equal(view, pixels[WINDOW.slices])
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (32, 16)}, {"tile": (32, 16), "compression": "deflate"}])
+def test_pages_given_back_to_the_system_are_read_again(options, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamgmm.image.tiff.GIVE_BACK", 1000)
+    pixels = smooth(HEIGHT, WIDTH)
+    with closing(open_image(write_tiff(tmp_path / "image.tif", pixels, **options))) as image:
+        view = image.read(Window(0, 0, 32, 16))
+        for _ in range(3):
+            np.testing.assert_array_equal(whole(image), pixels)
+        np.testing.assert_array_equal(view, pixels[:32, :16])
+
+
+@pytest.mark.parametrize("codec", ["none", "deflate", "deflate, predictor"])
+def test_absent_tiles_of_a_sparse_file_are_zeros(codec, tmp_path):
+    pixels = smooth(HEIGHT, WIDTH)
+    pixels[32:64, 16:48] = 0
+    tiles = [pixels[top : top + 32, left : left + 16] for top in range(0, HEIGHT, 32) for left in range(0, WIDTH, 16)]
+    present = [None if i in (7, 8) else tile for i, tile in enumerate(tiles)]
+    options = {"shape": pixels.shape, "dtype": pixels.dtype, "tile": (32, 16), "photometric": "rgb"}
+    tifffile.imwrite(path := tmp_path / "image.tif", iter(present), **options, **CODECS[codec])
+    assert [size for _, size in segments(path)].count(0) == 2
+    np.testing.assert_array_equal(read(path), pixels)
+    check(path)
+
+
+def test_only_the_first_page_is_read(tmp_path):
+    first, second = smooth(HEIGHT, WIDTH, seed=1), smooth(40, 40, seed=2)
+    path = tmp_path / "image.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(first, photometric="rgb", metadata=None)
+        writer.write(second, photometric="rgb", metadata=None)
+    assert info(path)["pages"] == 2
+    np.testing.assert_array_equal(read(path), first)
+
+
+def test_a_tiff_describes_itself(tmp_path):
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), tile=(32, 16), compression="lzw", bigtiff=True)
+    assert info(path) == {
+        "format": "BigTIFF",
+        "width": WIDTH,
+        "height": HEIGHT,
+        "bands": 3,
+        "dtype": "uint8",
+        "photometric": "rgb",
+        "compression": "lzw",
+        "layout": "tiles of 16 x 32",
+        "segments": 18,
+        "viewed_in_place": False,
+        "pages": 1,
+    }
+
+
+def damage(path, index, how):
+    """Cut a file inside a tile or strip, or overwrite some of it."""
+    offset, size = segments(path)[index]
+    data = bytearray(path.read_bytes())
+    if how == "truncated":
+        data = data[: offset + size // 2]
+    else:
+        first, last = {"beginning": (0, 8), "middle": (size // 4, 3 * size // 4)}[how]
+        data[offset + first : offset + last] = b"\xff" * (last - first)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("codec", ["none", "deflate", "lzw", "zstd", "packbits", "jpeg", "webp", "jpeg2000"])
+@pytest.mark.parametrize(("layout", "kind"), [("tiled", "tile"), ("striped", "strip")])
+def test_a_truncated_tile_or_strip_is_named(layout, kind, codec, tmp_path):
+    options = LAYOUTS[layout] | (CODECS | PICTURE_CODECS)[codec]
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), **options)
+    index = len(segments(path)) - 3
+    size = segments(path)[index][1]
+    damage(path, index, "truncated")
+    message = rf"image\.tif: {kind} {index} is truncated \({size // 2:,} of {size:,} bytes\); the file may still be copying"
+    if (layout, codec) == ("striped", "none"):  # viewed in one piece
+        message = r"image\.tif: truncated \([\d,]+ of 20,250 bytes\); the file may still be copying"
+    with pytest.raises(ImageReadError, match=message):
+        read(path)
+
+
+# Where a codec notices damage: none has a checksum of its own in TIFF but these.
+CHECKED = ["deflate", "lzw", "lzma", "packbits", "jpeg", "png", "jpegxl"]
+DAMAGES = [("beginning", codec) for codec in [*CHECKED, "zstd", "webp", "jpeg2000"]] + [("middle", codec) for codec in CHECKED]
+
+
+@pytest.mark.parametrize(("where", "codec"), DAMAGES)
+@pytest.mark.parametrize(("layout", "kind"), [("tiled", "tile"), ("striped", "strip")])
+def test_a_corrupt_tile_or_strip_is_named(layout, kind, where, codec, tmp_path):
+    options = LAYOUTS[layout] | (CODECS | PICTURE_CODECS)[codec]
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), **options)
+    damage(path, 4, where)
+    with pytest.raises(ImageReadError, match=rf"image\.tif: {kind} 4 is corrupt \(.+\)"):
+        read(path)
+
+
+def test_what_is_sound_in_a_corrupt_file_is_read(tmp_path):
+    pixels = smooth(HEIGHT, WIDTH)
+    path = write_tiff(tmp_path / "image.tif", pixels, tile=(32, 16), compression="deflate")
+    damage(path, 4, "middle")
+    np.testing.assert_array_equal(read(path, Window(32, 0, 43, WIDTH)), pixels[32:])
+
+
+def set_tag(path, code, value, index=0):
+    """Overwrite a value of a tag in place."""
+    with tifffile.TiffFile(path) as tiff:
+        tag, order = tiff.pages.first.tags[code], tiff.byteorder
+    form = {3: "H", 4: "I", 16: "Q"}[tag.dtype]
+    with open(path, "r+b") as file:
+        file.seek(tag.valueoffset + index * struct.calcsize(form))
+        file.write(struct.pack(order + form, value))
+
+
+def test_an_uncompressed_tile_of_too_few_bytes_is_named(tmp_path):
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), tile=(32, 16))
+    set_tag(path, "TileByteCounts", 100, index=5)
+    with pytest.raises(ImageReadError, match="tile 5 is corrupt"):
+        read(path)
+
+
+def test_a_tile_beyond_the_end_of_the_file_is_named(tmp_path):
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), tile=(32, 16), compression="deflate")
+    set_tag(path, "TileOffsets", 2**31, index=5)
+    with pytest.raises(ImageReadError, match=r"tile 5 is truncated \(0 of"):
+        read(path)
+
+
+@pytest.mark.parametrize("tag", ["TileWidth", "TileLength", "ImageWidth", "ImageLength"])
+def test_a_size_of_nothing_is_refused(tag, tmp_path):
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), tile=(32, 16), compression="deflate")
+    set_tag(path, tag, 0)
+    with pytest.raises((ImageReadError, UnsupportedImageError), match=r"image\.tif: "):
+        open_image(path)
+
+
+def test_a_file_with_fewer_offsets_than_tiles_is_refused(tmp_path):
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), tile=(32, 16), compression="deflate")
+    set_tag(path, "ImageLength", 1000)
+    with pytest.raises(ImageReadError, match="18 offsets for 192 tiles; the file is damaged"):
+        open_image(path)
+
+
+def test_a_truncated_directory_is_refused(tmp_path):
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH))
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises((ImageReadError, UnsupportedImageError), match=r"image\.tif: "):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "form"),
+    [
+        (np.int8, "signed of 8 bits"),
+        (np.int16, "signed of 16 bits"),
+        (np.uint32, "unsigned of 32 bits"),
+        (np.uint64, "unsigned of 64 bits"),
+        (np.float16, "floats of 16 bits"),
+        (np.float32, "floats of 32 bits"),
+        (np.float64, "floats of 64 bits"),
+        (np.complex64, "complex floats of 64 bits"),
+        (bool, "unsigned of 1 bits"),
+    ],
+)
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_other_samples_are_refused_by_name(dtype, form, compression, tmp_path):
+    tifffile.imwrite(
+        path := tmp_path / "image.tif", np.zeros((32, 32), dtype), photometric="minisblack", compression=compression
+    )
+    with pytest.raises(UnsupportedImageError, match=rf"image\.tif: samples are {form}; only uint8 and uint16 .* convert it"):
+        open_image(path)
+
+
+def test_packed_samples_are_refused(tmp_path):
+    options = {"bitspersample": 12, "compression": "packints"} if "packints" in tifffile.COMPRESSION.__members__ else {}
+    tifffile.imwrite(path := tmp_path / "image.tif", np.zeros((32, 32), np.uint16), photometric="minisblack", **options)
+    set_tag(path, "BitsPerSample", 12)
+    with pytest.raises(UnsupportedImageError, match="unsigned of 12 bits; only uint8 and uint16"):
+        open_image(path)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "bands", "name"),
+    [
+        ("miniswhite", 1, "MINISWHITE"),
+        ("palette", 1, "PALETTE"),
+        ("separated", 4, "SEPARATED"),
+        ("cielab", 3, "CIELAB"),
+        ("ycbcr", 3, "YCBCR"),
+        ("cfa", 1, "CFA"),
+    ],
+)
+def test_other_colours_are_refused_by_name(photometric, bands, name, tmp_path):
+    pixels = smooth(32, 32, bands)
+    options = {"colormap": np.zeros((3, 256), np.uint16)} if photometric == "palette" else {}
+    tifffile.imwrite(path := tmp_path / "image.tif", pixels.squeeze(), photometric=photometric, **options)
+    message = rf"image\.tif: colours are {name}; grey and RGB are supported, convert it first"
+    with pytest.raises(UnsupportedImageError, match=message):
+        open_image(path)
+
+
+def test_volumes_are_refused(tmp_path):
+    options = {"photometric": "minisblack", "volumetric": True, "tile": (16, 32, 32)}
+    tifffile.imwrite(path := tmp_path / "image.tif", np.zeros((16, 32, 32), np.uint8), **options)
+    with pytest.raises(UnsupportedImageError, match="expected a flat image"):
+        open_image(path)
+
+
+@pytest.mark.parametrize(("code", "name"), [(34676, "SGILOG"), (32809, "THUNDERSCAN"), (40000, "40000")])
+def test_other_codecs_are_refused_by_name(code, name, tmp_path):
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), compression="deflate")
+    set_tag(path, "Compression", code)
+    with pytest.raises(UnsupportedImageError, match=f"compression {name} is not supported, convert it first"):
+        open_image(path)
+
+
+BUDGET = 1 << 20
+
+
+@pytest.mark.parametrize("codec", ["deflate", "lzw", "jpeg"])
+def test_a_giant_compressed_strip_is_refused_with_the_remedy(codec, tmp_path):
+    options = (CODECS | PICTURE_CODECS)[codec]
+    path = write_tiff(tmp_path / "image.tif", np.zeros((1000, 1500, 3), np.uint8), rowsperstrip=1000, **options)
+    message = (
+        r"image\.tif: one compressed strip holds 1500 x 1000 pixels, which take 4 MiB of 1 once decoded; "
+        r"write it with small tiles \(vips tiffsave IN OUT --tile --compression deflate\), or raise --chunk-size"
+    )
+    with pytest.raises(MemoryBudgetError, match=message):
+        open_image(path, budget=BUDGET)
+
+
+@pytest.mark.parametrize("options", [{}, {"planarconfig": "separate"}, {"compression": "deflate", "rowsperstrip": 100}])
+def test_what_is_read_in_parts_needs_no_budget(options, tmp_path):
+    pixels = np.zeros((1000, 1500, 3), np.uint8)
+    pixels[500, 700] = 1, 2, 3
+    with closing(open_image(write_tiff(tmp_path / "image.tif", pixels, **options), budget=BUDGET)) as image:
+        np.testing.assert_array_equal(image.read(Window(500, 700, 1, 1)), [[[1, 2, 3]]])
+
+
+@pytest.mark.parametrize(("budget", "fits"), [(32 * 16 * 3, True), (32 * 16 * 3 - 1, False)])
+def test_a_tile_must_fit_the_budget(budget, fits, tmp_path):
+    path = write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH), tile=(32, 16), compression="lzw")
+    if fits:
+        assert info(path, budget=budget)["height"] == HEIGHT
+    else:
+        with pytest.raises(MemoryBudgetError, match="one compressed tile holds 16 x 32 pixels"):
+            open_image(path, budget=budget)
