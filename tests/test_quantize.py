@@ -142,6 +142,14 @@ def check_lossless(pixels, path, report, n_colours):
     np.testing.assert_allclose(report.model["weights"], np.sort(counts)[::-1] / counts.sum())
 
 
+@pytest.mark.slow
+def test_the_most_components_there_can_be(tmp_path):
+    codes = np.minimum(np.arange(65_536), 65_534)
+    pixels = np.stack([codes >> 8, codes & 255, np.full_like(codes, 7)], axis=-1).astype(np.uint8).reshape(256, 256, 3)
+    report = quantize(pixels, tmp_path / "out.tif", n_components=65_535, threads=2)
+    check_lossless(pixels, tmp_path / "out.tif", report, 65_535)
+
+
 def test_one_colour_too_many_is_not_lossless(tmp_path):
     report = quantize(posterized(90, 70, 17), tmp_path / "out.tif", n_components=16)
     assert report.method == "exact"
