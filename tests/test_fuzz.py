@@ -120,6 +120,15 @@ def test_a_predictor_without_compression_is_undone_beside_the_map(tmp_path):
     image.close()
 
 
+def test_offsets_that_are_text_are_damage(tmp_path):
+    path = tmp_path / "text.tif"
+    tifffile.imwrite(path, tifffile.imread(PHOTO)[:64, :64], tile=(32, 32), photometric="rgb", metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages.first.tags["TileOffsets"].overwrite("offsets", dtype="s")
+    with pytest.raises(StreamGMMError, match="damaged"):
+        open_image(path)
+
+
 def test_tags_of_the_wrong_kind_are_damage(tmp_path):
     path = tmp_path / "wrong.tif"
     tifffile.imwrite(path, tifffile.imread(PHOTO)[:64, :64], tile=(32, 32), photometric="rgb", metadata=None)

@@ -93,6 +93,8 @@ class TiffImage:
             raise ImageReadError(
                 f"{self.name}: {len(page.dataoffsets)} offsets for {expected} {self._kind}s; the file is damaged"
             )
+        if not all(isinstance(n, int) and n >= 0 for n in (*page.dataoffsets, *page.databytecounts)):
+            raise ImageReadError(f"{self.name}: {self._kind} offsets or byte counts are no numbers; the file is damaged")
 
     def _viewed_whole(self) -> np.ndarray | None:
         """The pixels in place, where they lie uncompressed in one piece."""
@@ -167,8 +169,8 @@ class TiffImage:
             )
         with _damage(f"{self.name}: {self._kind} {index} is corrupt"):
             data: memoryview | bytearray = memoryview(self._map)[offset : offset + size]
-            if self._page.compression == 1 and self._page.predictor != 1:
-                data = bytearray(data)  # tifffile undoes the predictor in place, and the map is read-only
+            if self._page.compression != 1 or self._page.predictor != 1:
+                data = bytearray(data)  # predictors are undone in place, and LZW steps out of damaged data: not in our map
             pixels = self._page.decode(data, index, **self._tables)[0][0]
             pixels = pixels[: place.height, : place.width]
             if pixels.shape != (place.height, place.width, samples):
