@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -405,31 +406,37 @@ def test_every_public_name_is_there():
         _ = streamgmm.paint
 
 
-def write_one_colour(path, side, tile=1024):
-    """Write a TIFF of one grey, whose tiles are all the same few bytes."""
-    encoded = tifffile.TIFF.COMPRESSORS[8](np.full((tile, tile), 77, np.uint8))
-    n_tiles = (-(-side // tile)) ** 2
+TILE = 1024
+
+
+def write_alike(path, side, grey):
+    """Write a TIFF of one grey but for its first tile, which is 200; grey 0 is written by leaving its tiles out."""
+    encode = tifffile.TIFF.COMPRESSORS[8]
+    first = encode(np.full((TILE, TILE), 200, np.uint8))
+    rest = encode(np.full((TILE, TILE), grey, np.uint8)) if grey else b""
+    n_tiles = (-(-side // TILE)) ** 2
     options = {
         "shape": (side, side),
         "dtype": np.uint8,
-        "tile": (tile, tile),
+        "tile": (TILE, TILE),
         "compression": "deflate",
         "photometric": "minisblack",
     }
-    tifffile.imwrite(path, (encoded for _ in range(n_tiles)), bigtiff=True, metadata=None, **options)
+    tifffile.imwrite(path, chain([first], repeat(rest, n_tiles - 1)), bigtiff=True, metadata=None, **options)
     return path
 
 
+@pytest.mark.parametrize("grey", [77, 0], ids=["written", "sparse"])
 @pytest.mark.parametrize("side", [3000, pytest.param(65_600, marks=pytest.mark.slow)])
-def test_an_image_of_any_number_of_pixels_is_counted_right(side, tmp_path):
-    source = write_one_colour(tmp_path / "in.tif", side)
+def test_an_image_of_any_number_of_pixels_is_counted_right(side, grey, tmp_path):
+    source = write_alike(tmp_path / "in.tif", side, grey)
     done = run("quantize", source, tmp_path / "out.tif", "--report", "-")
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert report["pixels"]["count"] == report["pixels"]["label"] == side**2
-    assert (report["method"], report["distinct_colors"], report["colors_used"], report["psnr_db"]) == ("lossless", 1, 1, None)
-    assert report["model"]["weights"] == [1.0]
-    assert report["model"]["means"] == [[77 / 255]]
+    assert (report["method"], report["distinct_colors"], report["colors_used"], report["psnr_db"]) == ("lossless", 2, 2, None)
+    assert report["model"]["weights"] == [(side**2 - TILE**2) / side**2, TILE**2 / side**2]
+    assert report["model"]["means"] == [[grey / 255], [200 / 255]]
     assert report["peak_memory_bytes"] < 700 << 20
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
         assert tiff.pages.first.shape == (side, side)
