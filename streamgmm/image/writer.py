@@ -15,10 +15,11 @@ from .spool import Spool
 Compression = Literal["none", "deflate", "lzw", "zstd"]
 COMPRESSIONS: tuple[str, ...] = get_args(Compression)
 
-# libdeflate at level 6 packs label tiles five times as fast as zlib, into the same bytes a pixel (0.09 with 16 colours).
+# libdeflate's level 4 packs label tiles 2.5 times as fast as its level 6, into 7 % more bytes (0.135 to 0.126 a pixel).
+DEFLATE_LEVEL = 4
 _ENCODERS = {
     "none": np.ndarray.tobytes,
-    "deflate": lambda tile: imagecodecs.deflate_encode(tile, level=6),
+    "deflate": lambda tile: imagecodecs.deflate_encode(tile, level=DEFLATE_LEVEL),
     "lzw": imagecodecs.lzw_encode,
     "zstd": lambda tile: imagecodecs.zstd_encode(tile, level=9),
 }
