@@ -24,14 +24,29 @@ PHASES = {
     "compile": "compiling kernels (once per machine)",
     "count": "counting colours",
     "sample": "sampling",
+    "range": "finding the range",
     "seed": "seeding",
     "fit": "fitting",
     "label": "labelling",
+    "reduce": "making reduced levels",
     "write": "writing",
 }
 
 
 FILE = click.Path(path_type=Path, readable=False)  # who reads it says better what is wrong
+
+
+class Numbers(click.ParamType):
+    """Whole numbers, separated by commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read what was written."""
+        try:
+            return tuple(int(number) for number in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not numbers separated by commas, such as 4,3,2", param, ctx)
 
 
 def _options(*decorators: Callable) -> Callable:
@@ -75,11 +90,44 @@ fit_options = _options(
     click.option("--reg-covar", default=1e-6, show_default=True, help="Added to variances of colours in [0, 1]."),
     click.option("--seed", default=0, show_default=True, help="Seeds everything that is drawn."),
 )
+read_options = _options(
+    click.option("--bands", type=Numbers(), metavar="N,...", help="Bands to take, from 1. [default: all but alpha]"),
+    click.option("--nodata", type=float, metavar="VALUE", help="Samples of masked pixels. [default: what GDAL_NODATA says]"),
+    click.option("--page", type=int, metavar="N", help="Page of the TIFF, from 0. [default: the first image]"),
+    click.option("--level", default=0, show_default=True, metavar="N", help="Reduced level of the page; 0 is the page itself."),
+    click.option("--all-pages", is_flag=True, help="Take all pages that are images: one palette, and a stack as output."),
+)
 write_options = _options(
-    click.option("--labels", is_flag=True, help="Write a plain class map, without colours."),
-    click.option("--compression", default="deflate", show_default=True, metavar="CODEC", help="deflate, none, lzw or zstd."),
+    click.option("--output", default="palette", show_default=True, metavar="FORM", help="palette, labels (no colours) or rgb."),
+    click.option("--labels", "output", flag_value="labels", help="The same as --output labels."),
+    click.option(
+        "--compression",
+        default="deflate",
+        show_default=True,
+        metavar="CODEC",
+        help="deflate, none, lzw, zstd or packbits.",
+    ),
+    click.option("--compression-level", type=int, metavar="N", help="0 to 12 for deflate (4), 1 to 22 for zstd (9)."),
     click.option("--tile-size", type=int, metavar="N", help="Side of the output's tiles. [default: the input's, or 256]"),
-    click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
+    click.option(
+        "--layout",
+        default="chained",
+        show_default=True,
+        metavar="KIND",
+        help="Reduced levels are chained pages, in a subifd, or as in a cog.",
+    ),
+    click.option(
+        "--pyramid/--no-pyramid",
+        default=None,
+        help="Write reduced levels. [default: where a side has more than 8192 pixels, and in a cog]",
+    ),
+    click.option("--resampling", default="mode", show_default=True, metavar="RULE", help="Of reduced levels: mode or nearest."),
+    click.option("--pack", is_flag=True, help="Store labels in 1, 2 or 4 bits where they fit."),
+    click.option("--bigtiff", default="auto", show_default=True, metavar="WHEN", help="auto, yes or no."),
+    click.option("--display-bands", type=Numbers(), metavar="R,G,B", help="Bands of the model that the palette shows, from 1."),
+    click.option("--palette-out", type=FILE, metavar="FILE", help="Write the palette: .gpl (GIMP), .json, or .txt (GDAL)."),
+    click.option("--confidence", type=FILE, metavar="FILE", help="Write a TIFF of each pixel's largest responsibility."),
+    click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
 )
 run_options = _options(
     click.option(
@@ -104,17 +152,18 @@ def cli() -> None:
 
 @cli.command(epilog=EPILOG)
 @click.argument("source", metavar="IN", type=FILE)
-@click.argument("output", metavar="OUT", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
 @fit_options
+@read_options
 @write_options
 @run_options
-def quantize(source: Path, output: Path, init: str, report: Path | None, quiet: bool, verbose: bool, **options: Any) -> None:
+def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: bool, verbose: bool, **options: Any) -> None:
     """Fit a mixture to IN and write it to OUT, a palette TIFF of its colours."""
     from .jobs.quantize import quantize
 
-    _check_report(report, [source, output], options["overwrite"])
+    _check_report(report, [source, *_outputs(target, options)], options["overwrite"])
     with _progress(quiet, verbose) as progress:
-        result = quantize(source, output, init=_start(init), progress=progress, **options)
+        result = quantize(source, target, init=_start(init), progress=progress, **options)
     _write_report(report, result)
 
 
@@ -122,6 +171,7 @@ def quantize(source: Path, output: Path, init: str, report: Path | None, quiet: 
 @click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
 @click.option("-o", "--output", required=True, type=FILE, metavar="MODEL.json", help="The model file to write.")
 @fit_options
+@read_options
 @click.option("--overwrite", is_flag=True, help="Replace a model that exists.")
 @run_options
 def fit(
@@ -149,16 +199,17 @@ def fit(
 @cli.command(epilog=EPILOG)
 @click.argument("model", metavar="MODEL.json", type=FILE)
 @click.argument("source", metavar="IN", type=FILE)
-@click.argument("output", metavar="OUT", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
+@read_options
 @write_options
 @run_options
-def apply(model: Path, source: Path, output: Path, report: Path | None, quiet: bool, verbose: bool, **options: Any) -> None:
+def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: bool, verbose: bool, **options: Any) -> None:
     """Give every pixel of IN its colour of a model, and write it to OUT, a palette TIFF."""
     from .jobs.apply import apply
 
-    _check_report(report, [model, source, output], options["overwrite"])
+    _check_report(report, [model, source, *_outputs(target, options)], options["overwrite"])
     with _progress(quiet, verbose) as progress:
-        result = apply(model, source, output, progress=progress, **options)
+        result = apply(model, source, target, progress=progress, **options)
     _write_report(report, result)
 
 
@@ -209,6 +260,10 @@ def _start(init: str) -> Any:
         return load_model(init)
     except ModelError as error:
         raise OptionError(f"init: {error}") from None
+
+
+def _outputs(target: Path, options: dict[str, Any]) -> list[Path]:
+    return [target, *(options[name] for name in ("palette_out", "confidence") if options[name])]
 
 
 def _check_report(report: Path | None, others: list[Path], overwrite: bool) -> None:

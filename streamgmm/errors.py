@@ -25,6 +25,10 @@ class UnsupportedImageError(StreamGMMError, ValueError):
     exit_code = 3
 
 
+class NoPixelsError(UnsupportedImageError):
+    """Every pixel of an input is masked."""
+
+
 class ModelError(StreamGMMError, ValueError):
     """A model cannot be read, or does not fit the image."""
 

@@ -1,66 +1,101 @@
-"""The output is a tiled TIFF with a colour map, small where it can be, and appears whole or not at all."""
+"""The output is a tiled TIFF of labels or colours, with its levels and pages, and appears whole or not at all."""
 
+import itertools
 import os
 import stat
 import struct
+import threading
+import warnings
+import zlib
 
 import imagecodecs
 import numpy as np
+import openslide
 import pytest
+import pyvips
+import rasterio
 import tifffile
+from PIL import Image, ImageSequence
+from rasterio.enums import ColorInterp, MaskFlags
 
+from streamgmm import __version__
 from streamgmm.errors import ImageReadError, OutputError
 from streamgmm.image import writer
 from streamgmm.image.atomic import check_output, replacing
+from streamgmm.image.metadata import Metadata
+from streamgmm.image.pyramid import reduce_labels, reduced_tile
 from streamgmm.image.spool import Spool
-from streamgmm.image.tiles import TileGrid, Window
-from streamgmm.image.writer import COMPRESSIONS, Layout, encode_tile, needs_bigtiff, write_tiff
+from streamgmm.image.writer import COMPRESSIONS, LEVELS, STRUCTURES, Layout, decode_tile, encode_tile, n_levels, write_tiff
 
 DECODERS = {
     "none": bytes,
-    "deflate": imagecodecs.deflate_decode,
+    "deflate": zlib.decompress,
     "lzw": imagecodecs.lzw_decode,
     "zstd": imagecodecs.zstd_decode,
+    "packbits": imagecodecs.packbits_decode,
 }
-TAGS = {"none": 1, "deflate": 8, "lzw": 5, "zstd": 50000}
+TAGS = {"none": 1, "deflate": 8, "lzw": 5, "zstd": 50000, "packbits": 32773}
 
 
-def layout_of(labels, tile=(32, 48), n_colours=7, compression="deflate"):
+def layout_of(labels, n_colours=7, **options):
     """A layout for labels, with a palette of some random colours."""
-    palette = np.random.default_rng(n_colours).integers(0, 256, (n_colours, 3)).astype(np.uint8) if n_colours else None
-    return Layout(labels.shape, tile, labels.dtype, palette, compression)
+    palette = np.random.default_rng(n_colours).integers(0, 256, (n_colours, 3)).astype(np.uint8)
+    return Layout(labels.shape, **{"tile": (32, 48), "dtype": labels.dtype, "palette": palette} | options)
 
 
 def random_labels(height, width, n_colours=7):
+    """Labels in patches, so that reduced levels are not all chance."""
     dtype = np.uint8 if n_colours <= 256 else np.uint16
-    return np.random.default_rng(0).integers(0, n_colours, (height, width)).astype(dtype)
+    patches = np.random.default_rng(0).integers(0, n_colours, (-(-height // 3), -(-width // 3))).astype(dtype)
+    return patches.repeat(3, axis=0).repeat(3, axis=1)[:height, :width]
 
 
-def write(path, labels, layout, backwards=False):
-    """Encode labels tile by tile, and assemble a TIFF from them."""
-    tiles = list(enumerate(TileGrid(Window(0, 0, *labels.shape), layout.tile)))
-    with Spool(path.parent, len(tiles)) as spool:
+def spooled(folder, *images, backwards=False):
+    """A spool with the tiles of all levels of images, each given as labels and layout."""
+    spool = Spool(folder, sum(layout.n_tiles for _, layout in images))
+    first = 0
+    for labels, layout in images:
+        tiles = list(enumerate(layout.grids[0]))
         for index, window in reversed(tiles) if backwards else tiles:
-            spool.put(index, encode_tile(labels[window.slices], layout))
-        write_tiff(path, spool, layout)
+            spool.put(first + index, encode_tile(labels[window.slices], layout))
+        place = first + len(tiles)
+        for level, grid in enumerate(layout.grids[1:], 1):
+            for index in range(len(grid)):
+                spool.put(place + index, reduced_tile(spool, layout, level, index, first))
+            place += len(grid)
+        first = place
+    return spool
+
+
+def write(path, *images, backwards=False, **options):
+    with spooled(path.parent, *images, backwards=backwards) as spool:
+        write_tiff(path, spool, [layout for _, layout in images], **options)
     return path
 
 
-def tags(path):
+def ifds(path):
+    """Tags of every IFD, by code: page after page, each followed by its SubIFDs."""
     with tifffile.TiffFile(path) as tiff:
-        return {tag.code: tag.value for tag in tiff.pages.first.tags}
+        pages = [ifd for page in tiff.pages for ifd in (page, *(page.pages or ()))]
+        return [{tag.code: tag.value for tag in page.tags} for page in pages]
+
+
+def tags(path):
+    return ifds(path)[0]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("shape", [(32, 48), (5, 48), (32, 7), (1, 1)])
-def test_a_tile_is_encoded_at_its_full_size(shape, compression, dtype):
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_a_tile_is_encoded_at_its_full_size(nodata, shape, compression, dtype):
     labels = random_labels(*shape).astype(dtype)
-    layout = layout_of(labels, compression=compression)
+    layout = layout_of(labels, compression=compression, nodata=nodata)
     data = DECODERS[compression](encode_tile(labels, layout))
-    tile = np.frombuffer(data, dtype).reshape(layout.tile)
+    tile = np.frombuffer(data, dtype).reshape(layout.tile).astype(int)
     np.testing.assert_array_equal(tile[: shape[0], : shape[1]], labels)
-    assert tile.sum() == labels.sum()  # the rest is zeros
+    tile[: shape[0], : shape[1]] = nodata or 0
+    assert (tile == (nodata or 0)).all()
 
 
 def test_a_tile_that_is_a_view_is_encoded_as_it_looks():
@@ -70,42 +105,377 @@ def test_a_tile_that_is_a_view_is_encoded_as_it_looks():
     assert encode_tile(view, layout) == view.tobytes()
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_labels_are_packed_from_the_highest_bits_of_a_byte(bits):
+    labels = np.random.default_rng(0).integers(0, 2**bits, (32, 48)).astype(np.uint8)
+    layout = layout_of(labels, n_colours=2**bits, bits=bits, compression="none")
+    digits = "".join(f"{label:0{bits}b}" for label in labels.ravel())
+    assert encode_tile(labels, layout) == int(digits, 2).to_bytes(len(digits) // 8, "big")
+
+
+@pytest.mark.parametrize("nodata", [None, 2])
+def test_a_tile_of_form_rgb_holds_the_colours(nodata):
+    palette = np.array([[1, 2, 3], [0, 0, 0]], np.uint8)
+    colours = {0: (1, 2, 3), 1: (0, 0, 0)} if nodata is None else {0: (1, 2, 3, 255), 1: (0, 0, 0, 255), 2: (0, 0, 0, 0)}
+    labels = np.random.default_rng(0).choice(list(colours), (32, 48)).astype(np.uint8)
+    layout = layout_of(labels, form="rgb", palette=palette, nodata=nodata, compression="none")
+    data = encode_tile(labels, layout)
+    assert data == bytes(itertools.chain.from_iterable(colours[label] for label in labels.ravel()))
+    codes = {label: int.from_bytes(bytes(colour), "little") for label, colour in colours.items()}
+    assert decode_tile(data, layout).tolist() == [[codes[label] for label in row] for row in labels]
+
+
+def test_packbits_begins_anew_in_every_row():
+    labels = np.zeros((32, 48), np.uint8)
+    assert encode_tile(labels, layout_of(labels, compression="packbits")) == bytes([257 - 48, 0]) * 32
+
+
+KINDS = {
+    "1 bit": {"n_colours": 2, "bits": 1},
+    "2 bits": {"n_colours": 4, "bits": 2},
+    "4 bits": {"n_colours": 16, "bits": 4},
+    "8 bits": {"n_colours": 200},
+    "16 bits": {"n_colours": 300},
+    "1 bit, masked": {"n_colours": 1, "bits": 1, "nodata": 1},
+    "4 bits, masked": {"n_colours": 9, "bits": 4, "nodata": 9},
+    "8 bits, masked": {"n_colours": 255, "nodata": 255},
+    "16 bits, masked": {"n_colours": 65_535, "nodata": 65_535},
+    "labels": {"n_colours": 200, "form": "labels", "palette": None},
+    "labels, 2 bits, masked": {"n_colours": 3, "bits": 2, "form": "labels", "palette": None, "nodata": 3},
+    "labels, 16 bits, masked": {"n_colours": 300, "form": "labels", "palette": None, "nodata": 300},
+    "rgb": {"n_colours": 200, "form": "rgb"},
+    "rgb of 16-bit labels": {"n_colours": 300, "form": "rgb"},
+    "rgb, masked": {"n_colours": 200, "form": "rgb", "nodata": 200},
+}
+
+
+def image_of(kind, height=100, width=131, **options):
+    """Labels of a kind, some masked where it says so, and their layout."""
+    options = KINDS[kind] | options
+    labels = random_labels(height, width, options["n_colours"])
+    if "nodata" in options:
+        labels[height // 5 : height // 2, width // 4 : width // 2] = options["nodata"]
+    return labels, layout_of(labels, **options)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_decoding_a_tile_undoes_encoding_it(kind, compression):
+    labels, layout = image_of(kind, 30, 40, compression=compression)
+    tile = decode_tile(encode_tile(labels, layout), layout)
+    assert tile.shape == layout.tile
+    if layout.form != "rgb":
+        np.testing.assert_array_equal(tile[:30, :40], labels)
+    else:
+        colours = colours_of(labels, layout)
+        assert tile.dtype == np.uint32
+        np.testing.assert_array_equal(tile[:30, :40].copy().view(np.uint8).reshape(30, 40, 4)[..., : colours.shape[2]], colours)
+    np.testing.assert_array_equal(tile[30:], layout.masked_sample or 0)
+
+
+@pytest.mark.parametrize(("compression", "level"), [(codec, level) for codec in LEVELS for level in LEVELS[codec]])
+def test_every_level_of_a_codec_holds_the_same(compression, level):
+    labels, layout = image_of("8 bits", 32, 48, compression=compression, level=level)
+    assert DECODERS[compression](encode_tile(labels, layout)) == labels.tobytes()
+
+
+@pytest.mark.parametrize(("compression", "level"), [("deflate", 4), ("zstd", 9)])
+def test_the_level_of_a_codec_is_used_and_has_a_default(compression, level):
+    data = {
+        level: encode_tile(*image_of("8 bits", 512, 512, compression=compression, level=level, tile=(512, 512)))
+        for level in (None, *LEVELS[compression])
+    }
+    assert data[None] == data[level]
+    assert len(data[LEVELS[compression][-1]]) < len(data[level]) < len(data[LEVELS[compression][0]])
+
+
 @pytest.mark.parametrize("n_colours", [7, 300])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("shape", [(32, 48), (100, 131), (1, 1), (1, 200), (65, 49)])
 def test_what_is_written_is_read_back(shape, compression, n_colours, tmp_path):
     labels = random_labels(*shape, n_colours)
-    path = write(tmp_path / "out.tif", labels, layout_of(labels, n_colours=n_colours, compression=compression))
+    path = write(tmp_path / "out.tif", (labels, layout_of(labels, n_colours, compression=compression)))
     np.testing.assert_array_equal(tifffile.imread(path), labels)
     assert tags(path)[259] == TAGS[compression]
     assert (tags(path)[323], tags(path)[322]) == (32, 48)
 
 
-@pytest.mark.parametrize("n_colours", [1, 7, 256, 300, 65_535])
-def test_the_colour_map_is_the_palette_in_16_bits(n_colours, tmp_path):
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("bigtiff", ["yes", "no"])
+def test_tiles_that_grow_by_being_compressed_are_read_back(bigtiff, compression, tmp_path):
+    labels = np.random.default_rng(0).integers(0, 256, (80, 96)).astype(np.uint8)
+    layout = layout_of(labels, 256, tile=(16, 16), compression=compression)
+    path = write(tmp_path / "out.tif", (labels, layout), bigtiff=bigtiff)
+    np.testing.assert_array_equal(tifffile.imread(path), labels)
+    assert compression == "none" or max(tags(path)[325]) > 256
+
+
+@pytest.mark.parametrize(
+    ("n_colours", "bits"), [(1, 8), (7, 8), (256, 8), (300, 16), (65_535, 16), (1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (16, 4)]
+)
+def test_the_colour_map_is_the_palette_in_16_bits(n_colours, bits, tmp_path):
     labels = random_labels(40, 40, n_colours)
-    layout = layout_of(labels, n_colours=n_colours)
-    path = write(tmp_path / "out.tif", labels, layout)
-    size = 256 if n_colours <= 256 else 65_536
-    colour_map = np.array(tags(path)[320]).reshape(3, size)
+    layout = layout_of(labels, n_colours, bits=bits)
+    path = write(tmp_path / "out.tif", (labels, layout))
+    colour_map = np.array(tags(path)[320]).reshape(3, 2**bits)
     np.testing.assert_array_equal(colour_map[:, :n_colours], layout.palette.T.astype(int) * 257)
     assert not colour_map[:, n_colours:].any()
     assert tags(path)[262] == tifffile.PHOTOMETRIC.PALETTE == 3
-    assert tags(path)[258] == (8 if n_colours <= 256 else 16)
+    assert tags(path)[258] == bits
 
 
-def test_a_class_map_has_no_colours(tmp_path):
-    labels = random_labels(40, 40)
-    path = write(tmp_path / "out.tif", labels, layout_of(labels, n_colours=0))
+def test_labels_alone_have_no_colours(tmp_path):
+    path = write(tmp_path / "out.tif", image_of("labels"))
     assert 320 not in tags(path)
     assert tags(path)[262] == tifffile.PHOTOMETRIC.MINISBLACK == 1
-    np.testing.assert_array_equal(tifffile.imread(path), labels)
 
 
-def test_the_file_depends_on_the_labels_alone(tmp_path):
-    labels = random_labels(100, 131)
-    layout = layout_of(labels)
-    first, second = write(tmp_path / "1.tif", labels, layout), write(tmp_path / "2.tif", labels, layout, backwards=True)
+@pytest.mark.parametrize(("kind", "bits", "extra"), [("rgb", (8, 8, 8), None), ("rgb, masked", (8, 8, 8, 8), (2,))])
+def test_colours_have_alpha_where_a_pixel_may_be_masked(kind, bits, extra, tmp_path):
+    found = tags(write(tmp_path / "out.tif", image_of(kind, n_levels=2)))
+    assert (found[258], found.get(338)) == (bits, extra)
+    assert found[262] == tifffile.PHOTOMETRIC.RGB == 2
+    assert not {320, 42113} & set(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_label_of_masked_pixels_is_known_to_gdal(kind, tmp_path):
+    labels, layout = image_of(kind, n_levels=3)
+    path = write(tmp_path / "out.tif", (labels, layout))
+    if layout.form != "rgb":
+        assert [found.get(42113) for found in ifds(path)] == [None if layout.nodata is None else str(layout.nodata)] * 3
+    with opened(path) as image:
+        masked = labels == layout.nodata if layout.nodata is not None else np.zeros(labels.shape, bool)
+        np.testing.assert_array_equal(image.dataset_mask() == 0, masked)
+        flags = {MaskFlags.nodata} if layout.form != "rgb" else {MaskFlags.per_dataset, MaskFlags.alpha}
+        assert set(image.mask_flag_enums[0]) == (flags if layout.nodata is not None else {MaskFlags.all_valid})
+
+
+def colours_of(labels, layout):
+    """What form "rgb" shows, pixel by pixel."""
+    alpha = [] if layout.nodata is None else [255]
+    table = [[*colour, *alpha] for colour in layout.palette.tolist()] + [[0, 0, 0, 0]] * bool(alpha)
+    return np.array([[table[label] for label in row] for row in labels.tolist()], np.uint8)
+
+
+def opened(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        return rasterio.open(path)
+
+
+def with_pillow(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def with_rasterio(path):
+    with opened(path) as image:
+        return np.moveaxis(image.read(), 0, -1) if image.count > 1 else image.read(1)
+
+
+def with_pyvips(path):
+    return pyvips.Image.new_from_file(str(path)).numpy()
+
+
+def with_openslide(path):
+    with openslide.OpenSlide(path) as slide:
+        return np.asarray(slide.read_region((0, 0), 0, slide.dimensions))[..., :3]
+
+
+def shown(labels, layout):
+    """Colours in RGB: masked pixels are black, as are entries of a colour map that are not used."""
+    if layout.form == "labels":
+        return labels[..., None].repeat(3, axis=2)
+    return np.vstack([layout.palette, [[0, 0, 0]]]).astype(np.uint8)[labels]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_readers_see_what_was_written(kind, compression, structure, tmp_path):
+    # OpenSlide's libtiff refuses uncompressed tiles that do not fill whole KiB, whoever wrote them
+    labels, layout = image_of(kind, compression=compression, n_levels=3, tile=(64, 128))
+    path = write(tmp_path / "out.tif", (labels, layout), structure=structure)
+    samples = colours_of(labels, layout) if layout.form == "rgb" else labels
+    deep, packed = layout.bits_per_sample == 16, layout.bits_per_sample < 8
+    np.testing.assert_array_equal(tifffile.imread(path), samples)
+    np.testing.assert_array_equal(with_rasterio(path), samples)
+    if not (deep and layout.form == "palette") and not (packed and layout.form == "labels"):
+        # Pillow knows no palettes of 16 bits, and stretches labels of 2 or 4 bits over 8
+        np.testing.assert_array_equal(with_pillow(path), samples)
+    if not deep and not (packed and layout.form == "labels"):
+        # OpenSlide shows 8-bit colours; it and libvips stretch labels of less than 8 bits
+        np.testing.assert_array_equal(with_openslide(path), shown(labels, layout))
+    if compression != "zstd" and not (packed and layout.form == "labels"):  # the wheel of libvips is built without zstd
+        pixels = with_pyvips(path)
+        if deep and layout.form == "palette":
+            np.testing.assert_array_equal(pixels, shown(labels, layout).astype(np.uint16) * 257)
+        else:
+            np.testing.assert_array_equal(pixels, shown(labels, layout) if layout.form == "palette" else samples)
+
+
+def expected_levels(labels, layout):
+    levels = [labels]
+    while len(levels) < layout.n_levels:
+        levels.append(reduce_labels(levels[-1], layout.resampling, layout.nodata))
+    return levels
+
+
+@pytest.mark.parametrize("resampling", ["mode", "nearest"])
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "rgb" not in kind])
+def test_readers_see_the_levels(kind, structure, resampling, tmp_path):
+    labels, layout = image_of(kind, 300, 217, n_levels=4, resampling=resampling)
+    path = write(tmp_path / "out.tif", (labels, layout), structure=structure)
+    levels = expected_levels(labels, layout)
+    with tifffile.TiffFile(path) as tiff:
+        assert len(tiff.pages) == (1 if structure == "subifd" else 4)
+        assert len(tiff.series) == 1
+        for level, expected in zip(tiff.series[0].levels, levels, strict=True):
+            np.testing.assert_array_equal(level.asarray(), expected)
+    with opened(path) as image:
+        assert image.overviews(1) == [2, 4, 8]
+    for number, expected in enumerate(levels[1:]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path, overview_level=number) as image:
+                np.testing.assert_array_equal(image.read(1), expected)
+    if not (layout.form == "palette" and layout.bits_per_sample == 16):
+        with openslide.OpenSlide(path) as slide:  # which knows no SubIFDs in TIFF files at large
+            sizes = [level.shape[::-1] for level in levels]
+            assert list(slide.level_dimensions) == (sizes[:1] if structure == "subifd" else sizes)
+    option = {"subifd": 2} if structure == "subifd" else {"page": 3}
+    image = pyvips.Image.new_from_file(str(path), **option)
+    assert (image.height, image.width) == levels[3].shape
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_where_the_reduced_levels_stand(structure, tmp_path):
+    path = write(tmp_path / "out.tif", image_of("8 bits", 300, 217, n_levels=4), structure=structure)
+    found = ifds(path)
+    assert [level[254] for level in found] == [0, 1, 1, 1]
+    assert [level.get(330) is not None for level in found] == [structure == "subifd", False, False, False]
+    assert [(level[257], level[256]) for level in found] == [(300, 217), (150, 109), (75, 55), (38, 28)]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_the_smallest_level_comes_first_and_the_image_last(structure, tmp_path):
+    path = write(tmp_path / "out.tif", image_of("8 bits", 300, 217, n_levels=4, compression="lzw"), structure=structure)
+    spans = [list(zip(level[324], level[325], strict=True)) for level in reversed(ifds(path))]
+    spans = [span for level in spans for span in level]
+    with tifffile.TiffFile(path) as tiff:
+        end = max(ifd.tags[320].valueoffset + 2 * 768 for page in tiff.pages for ifd in (page, *(page.pages or ())))
+    for offset, size in spans:
+        assert offset % 2 == 0
+        assert offset - end in (0, 1) or end < spans[0][0] == offset  # in one piece, but for alignment
+        end = offset + size
+    assert path.stat().st_size - end in (0, 1)
+
+
+@pytest.mark.parametrize("bigtiff", ["auto", "yes"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cloud_optimized_geotiff_is_valid(kind, bigtiff, tmp_path):
+    cogeo = pytest.importorskip("rio_cogeo.cogeo")
+    geo = Metadata(tags=((33550, 12, 3, (0.5, 0.5, 0.0)), (33922, 12, 6, (0.0, 0.0, 0.0, 3e5, 5e6, 0.0))))
+    labels, layout = image_of(kind, 1100, 1400, tile=(256, 256), n_levels=n_levels((1100, 1400), (256, 256)), metadata=geo)
+    path = write(tmp_path / "out.tif", (labels, layout), structure="cog", bigtiff=bigtiff)
+    assert cogeo.cog_validate(path, strict=True, quiet=True) == (True, [], [])
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.pages.first.offset < 300
+    with opened(path) as image:
+        assert image.overviews(1) == [2, 4, 8]
+        assert image.transform[:6] == (0.5, 0.0, 3e5, 0.0, -0.5, 5e6)
+
+
+def test_a_reader_of_colours_is_told_of_them(tmp_path):
+    kinds = {"8 bits": ["palette"], "labels": ["gray"], "rgb": ["red", "green", "blue"], "rgb, masked": [*"rgb", "alpha"]}
+    kinds["rgb, masked"][:3] = kinds["rgb"]
+    for kind, expected in kinds.items():
+        with opened(write(tmp_path / "out.tif", image_of(kind))) as image:
+            assert image.colorinterp == tuple(ColorInterp[name] for name in expected)
+
+
+METADATA = Metadata(
+    tags=((306, 2, 20, b"2020:01:02 03:04:05\0"), (33550, 12, 3, (0.5, 0.25, 0.0))),
+    resolution=(400.0, 300.5),
+    resolution_unit=3,
+    icc=b"profile" * 30,
+    description="Tür 日本",
+)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("kind", ["8 bits", "labels", "rgb, masked"])
+def test_metadata_stand_where_they_belong(kind, structure, tmp_path):
+    image = image_of(kind, n_levels=3, metadata=METADATA)
+    image, *levels = ifds(write(tmp_path / "out.tif", image, structure=structure))
+    assert (image[306], image[33550]) == ("2020:01:02 03:04:05", (0.5, 0.25, 0.0))
+    assert image[270] in ("Tür 日本", "Tür 日本".encode())
+    assert image[305] == f"streamgmm {__version__}"
+    for level in levels:
+        assert not {270, 305, 306, 33550} & set(level)
+    for number, level in enumerate([image, *levels]):
+        assert (level[34675], level[296]) == (METADATA.icc, 3)
+        resolution = [level[code][0] / level[code][1] for code in (282, 283)]
+        assert resolution == pytest.approx([400 / 2**number, 300.5 / 2**number], rel=1e-9)
+
+
+def test_a_description_is_written_as_utf_8(tmp_path):
+    path = write(tmp_path / "out.tif", image_of("8 bits", metadata=METADATA))
+    assert "Tür 日本\0".encode() in path.read_bytes()
+    with opened(path) as image:
+        assert image.tags()["TIFFTAG_IMAGEDESCRIPTION"] == "Tür 日本"
+
+
+def test_an_image_without_metadata_claims_none(tmp_path):
+    found = tags(write(tmp_path / "out.tif", image_of("8 bits")))
+    assert (found[282], found[283], found[296]) == ((1, 1), (1, 1), 1)  # pixels that are square, of no known size
+    assert not {270, 306, 34675} & set(found)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_images_of_a_stack_are_pages(structure, tmp_path):
+    images = [
+        image_of("8 bits", 100, 131, n_levels=2),
+        image_of("labels, 16 bits, masked", 40, 50),
+        image_of("4 bits", 210, 300, n_levels=3, compression="lzw", metadata=METADATA),
+    ]
+    path = write(tmp_path / "out.tif", *images, structure=structure)
+    found = ifds(path)
+    assert [level[254] for level in found] == [0, 1, 0, 0, 1, 1]
+    assert [305 in level for level in found] == [True, False, True, True, False, False]
+    with tifffile.TiffFile(path) as tiff:
+        pages = [page for page in tiff.pages if page.subfiletype == 0]
+        for page, (labels, _) in zip(pages, images, strict=True):
+            np.testing.assert_array_equal(page.asarray(), labels)
+        reduced = [page for page in tiff.pages if page.subfiletype == 1] + [
+            level for page in pages for level in page.pages or ()
+        ]
+        expected = [level for image in images for level in expected_levels(*image)[1:]]
+        for page, level in zip(reduced, expected, strict=True):
+            np.testing.assert_array_equal(page.asarray(), level)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_readers_see_the_pages_of_a_stack(structure, tmp_path):
+    images = [image_of("8 bits", 60 + place, 131) for place in range(4)]
+    path = write(tmp_path / "out.tif", *images, structure=structure)
+    with Image.open(path) as image:
+        assert image.n_frames == 4
+        for page, (labels, _) in zip(ImageSequence.Iterator(image), images, strict=True):
+            np.testing.assert_array_equal(np.asarray(page), labels)
+    for place, (labels, layout) in enumerate(images):
+        np.testing.assert_array_equal(with_rasterio(f"GTIFF_DIR:{place + 1}:{path}"), labels)
+        pixels = pyvips.Image.new_from_file(str(path), page=place).numpy()
+        np.testing.assert_array_equal(pixels, shown(labels, layout))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_the_file_depends_on_the_labels_alone(structure, tmp_path):
+    image = image_of("8 bits", n_levels=3)
+    paths = [tmp_path / f"{backwards}.tif" for backwards in (False, True)]
+    first, second = (write(path, image, structure=structure, backwards=path.stem == "True") for path in paths)
     assert first.read_bytes() == second.read_bytes()
     assert 306 not in tags(first)  # DateTime
 
@@ -115,52 +485,76 @@ def version(path):
     return struct.unpack("<2sH", path.read_bytes()[:4])
 
 
-@pytest.mark.parametrize("n_colours", [7, 300])
-@pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_a_file_beyond_the_limit_of_classic_tiff_is_a_bigtiff(compression, n_colours, tmp_path, monkeypatch):
-    labels = random_labels(300, 300, n_colours)
-    layout = layout_of(labels, n_colours=n_colours, compression=compression)
-    classic = write(tmp_path / "classic.tif", labels, layout)
-    monkeypatch.setattr(writer, "CLASSIC_LIMIT", classic.stat().st_size)
-    big = write(tmp_path / "big.tif", labels, layout)
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("compression", ["none", "lzw"])
+def test_a_file_beyond_the_limit_of_classic_tiff_is_a_bigtiff(compression, kind, structure, tmp_path, monkeypatch):
+    image = image_of(kind, n_levels=3, compression=compression)
+    size = write(tmp_path / "classic.tif", image, structure=structure, bigtiff="no").stat().st_size
+    monkeypatch.setattr(writer, "CLASSIC_LIMIT", size)
+    classic = write(tmp_path / "classic.tif", image, structure=structure)
+    monkeypatch.setattr(writer, "CLASSIC_LIMIT", size - 1)
+    big = write(tmp_path / "big.tif", image, structure=structure)
     assert (version(classic), version(big)) == ((b"II", 42), (b"II", 43))
     np.testing.assert_array_equal(tifffile.imread(big), tifffile.imread(classic))
+    np.testing.assert_array_equal(with_rasterio(big), with_rasterio(classic))
+    big.rename(tmp_path / "auto.tif")
+    asked = write(tmp_path / "big.tif", image, structure=structure, bigtiff="yes")
+    assert asked.read_bytes() == (tmp_path / "auto.tif").read_bytes()
 
 
-class FakeSpool:
-    """A spool of some tiles and bytes."""
-
-    def __init__(self, n_tiles, size):
-        self.n_tiles, self.size = n_tiles, size
-
-    def __len__(self):
-        return self.n_tiles
+def test_a_small_file_is_a_bigtiff_where_asked(tmp_path):
+    assert version(write(tmp_path / "out.tif", image_of("8 bits"), bigtiff="yes")) == (b"II", 43)
 
 
-@pytest.mark.parametrize(
-    ("n_tiles", "size", "expected"),
-    [
-        (1, 100, False),
-        (16_384, 2**32 - 2_000_000, False),
-        (16_384, 2**32 - 1_000_000, True),
-        (1, 2**32, True),
-        (1 << 24, 2**32 - 100_000_000, True),
-        (1 << 20, 2**40, True),
-    ],
-)
-def test_bigtiff_is_needed_where_tiles_index_and_tags_pass_4_gib(n_tiles, size, expected):
-    assert needs_bigtiff(FakeSpool(n_tiles, size)) is expected
+def test_a_file_that_must_be_classic_and_cannot_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "CLASSIC_LIMIT", 1_000)
+    with pytest.raises(OutputError, match=r"out\.tif: a classic TIFF cannot hold its [\d,]+ bytes; use --bigtiff auto"):
+        write(tmp_path / "out.tif", image_of("8 bits"), bigtiff="no")
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("n_colours", [0, 7, 65_535])
-@pytest.mark.parametrize("tile", [(16, 16), (512, 512)])
-def test_what_is_written_beside_the_tiles_is_within_what_was_reckoned(tile, n_colours, tmp_path):
-    labels = random_labels(500, 700, n_colours or 7)
-    layout = layout_of(labels, tile=tile, n_colours=n_colours, compression="none")
-    size = write(tmp_path / "out.tif", labels, layout).stat().st_size
-    n_tiles = len(TileGrid(Window(0, 0, 500, 700), tile))
-    beside = size - n_tiles * tile[0] * tile[1] * labels.itemsize
-    assert beside <= n_tiles * writer.BYTES_A_TILE + writer.TAG_BYTES
+class HollowSpool:
+    """A spool of tiles that say they are large, and hold nothing."""
+
+    def __init__(self, sizes):
+        self.sizes = np.array(sizes, np.int64)
+
+    def get(self, index):
+        return b""
+
+
+def test_tiles_beyond_4_gib_are_found(tmp_path):
+    layout = Layout((1 << 16, 1 << 16), (1 << 15, 1 << 15), np.dtype(np.uint8), "labels", compression="lzw", n_levels=2)
+    sizes = [2**30 - 1, 2**30 + 8, 2**30, 2**30 + 3, 77]  # four of the image, and the reduced one
+    with pytest.raises(OutputError, match="cannot hold its 4,294,96"):
+        write_tiff(tmp_path / "out.tif", HollowSpool(sizes), [layout], bigtiff="no")
+    write_tiff(tmp_path / "out.tif", HollowSpool(sizes), [layout])
+    assert version(tmp_path / "out.tif") == (b"II", 43)
+    image, reduced = ifds(tmp_path / "out.tif")
+    first = reduced[324][0] + 78
+    assert image[324] == (first, first + 2**30, first + 2**31 + 8, first + 3 * 2**30 + 8)
+    assert (image[325], reduced[325]) == (tuple(sizes[:4]), (77,))
+
+
+@pytest.mark.parametrize(("total", "expected"), [(2**32 - 4096, 42), (2**32 - 16, 43), (2**32 + 100, 43)])
+def test_the_choice_of_bigtiff_counts_the_ifds(total, expected, tmp_path):
+    layout = Layout((1 << 16, 1 << 16), (1 << 15, 1 << 15), np.dtype(np.uint8), "labels", compression="lzw")
+    write_tiff(tmp_path / "out.tif", HollowSpool([2**30, 2**30, 2**30, total - 3 * 2**30]), [layout])
+    assert version(tmp_path / "out.tif") == (b"II", expected)
+
+
+def test_a_spool_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
+    def get(self, index):
+        raise OSError(5, "Input/output error")
+
+    (tmp_path / "out.tif").write_bytes(b"old")
+    with spooled(tmp_path, image := image_of("8 bits")) as spool, monkeypatch.context() as patch:
+        patch.setattr(Spool, "get", get)
+        with pytest.raises(OutputError, match=r"out\.tif: cannot be written \(input/output error\)"):
+            write_tiff(tmp_path / "out.tif", spool, [image[1]])
+    assert [path.name for path in tmp_path.iterdir()] == ["out.tif"]
+    assert (tmp_path / "out.tif").read_bytes() == b"old"
 
 
 def test_a_spool_gives_tiles_back_in_their_order(tmp_path):
@@ -168,7 +562,32 @@ def test_a_spool_gives_tiles_back_in_their_order(tmp_path):
         for index in (2, 0, 3, 1):
             spool.put(index, bytes([index]) * (index + 1))
         assert (len(spool), spool.size) == (4, 10)
+        assert spool.sizes.tolist() == [1, 2, 3, 4]
         assert list(spool) == list(spool) == [b"\0", b"\1\1", b"\2\2\2", b"\3\3\3\3"]
+        assert spool.get(2) == b"\2\2\2"
+
+
+def test_a_spool_gives_tiles_to_threads_while_others_are_put(tmp_path):
+    tiles = [bytes([index % 251]) * (index % 97 + 1) for index in range(3000)]
+    wrong = []
+
+    def check(spool, seed):
+        rng = np.random.default_rng(seed)
+        while (there := done[0]) < len(tiles):
+            if there and spool.get(index := int(rng.integers(there))) != tiles[index]:
+                wrong.append(index)
+
+    done = [0]
+    with Spool(tmp_path, len(tiles)) as spool:
+        threads = [threading.Thread(target=check, args=(spool, seed)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        for index, tile in enumerate(tiles):
+            spool.put(index, tile)
+            done[0] = index + 1
+        for thread in threads:
+            thread.join()
+    assert not wrong
 
 
 def test_a_spool_leaves_nothing(tmp_path):

@@ -9,8 +9,10 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from ..errors import ImageReadError, MemoryBudgetError
-from .source import ArrayImage
+from ..errors import ImageReadError, MemoryBudgetError, OptionError
+from .array import ArrayImage
+from .metadata import carried_over_raster
+from .source import ReadOptions
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 # Pillow mode -> mode with the samples we take; every other mode becomes RGB.
@@ -30,7 +32,7 @@ def _no_limit_of_pillow() -> Iterator[None]:
             Pillow.MAX_IMAGE_PIXELS = before
 
 
-def open_raster(path: Path, budget: int | None) -> ArrayImage:
+def open_raster(path: Path, options: ReadOptions, budget: int | None) -> ArrayImage:
     """Decode a PNG, JPEG or WebP file, turned as its Exif orientation says.
 
     Raises
@@ -50,9 +52,11 @@ def open_raster(path: Path, budget: int | None) -> ArrayImage:
                         f"{path}: a {image.format} of {image.width} x {image.height} pixels is decoded as a whole, which takes "
                         f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f}; convert it to a tiled TIFF, or raise --chunk-size"
                     )
+                metadata = carried_over_raster(image)
                 pixels = np.asarray(ImageOps.exif_transpose(image).convert(mode))
-                return ArrayImage(pixels, str(path), image.format)
-        except MemoryBudgetError:
+                alpha = pixels.shape[2] - 1 if mode in ("RGBA", "LA") else None
+                return ArrayImage(pixels, options, str(path), image.format, alpha, metadata)
+        except (MemoryBudgetError, OptionError):
             raise
         except Pillow.UnidentifiedImageError:
             raise ImageReadError(f"{path}: not an image this program reads (TIFF, PNG, JPEG or WebP)") from None

@@ -1,18 +1,50 @@
 """An image to read from, whatever holds it."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from ..errors import ImageReadError, OptionError, UnsupportedImageError
+from ..errors import ImageReadError, OptionError
 from .tiles import Window
+
+if TYPE_CHECKING:
+    from .metadata import Metadata
 
 Source = str | os.PathLike | np.ndarray
 
-SAMPLE_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+class Read(NamedTuple):
+    """What is read of an image at once.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (height, width, bands)
+    valid : ndarray of shape (height, width), bool, or None
+        False where a pixel is masked; None where none is.
+    """
+
+    pixels: np.ndarray
+    valid: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Which image of a file is read, and what of it; see :func:`open_image`."""
+
+    bands: tuple[int, ...] | None = None
+    nodata: float | None = None
+    page: int | None = None
+    level: int = 0
+    all_pages: bool = False
+
+    def __post_init__(self):
+        if self.all_pages and self.page is not None:
+            raise OptionError("page and all-pages exclude each other; choose one")
 
 
 class Image(Protocol):
@@ -25,21 +57,33 @@ class Image(Protocol):
     shape : tuple of int
         Height, width, bands.
     dtype : numpy.dtype
-        uint8 or uint16.
+        uint8 or uint16, whose whole range stands for [0, 1]; or float32 or float64 of any range.
+    maskable : bool
+        Whether reading may mask pixels.
     segment : tuple of int
         Height and width of what is decoded at once: a tile or strip; (1, 1) where any window can be viewed.
     tile : tuple of int or None
         Height and width of the image's own tiles, if it has any.
+    metadata : Metadata
+        What an output takes over.
     """
 
     name: str
     shape: tuple[int, int, int]
     dtype: np.dtype
+    maskable: bool
     segment: tuple[int, int]
     tile: tuple[int, int] | None
 
-    def read(self, window: Window) -> np.ndarray:
-        """Return the pixels of a window, shape (height, width, bands). Safe to call from several threads."""
+    @property
+    def metadata(self) -> "Metadata":
+        """What an output takes over."""
+
+    def read(self, window: Window) -> Read:
+        """Return the pixels of a window and which are valid. Safe to call from several threads."""
+
+    def absent(self, window: Window) -> bool:
+        """Whether a window has no pixels in a sparse file: reading it would mask them all."""
 
     def info(self) -> dict:
         """Describe the image for a person or a report."""
@@ -48,51 +92,28 @@ class Image(Protocol):
         """Let the file go."""
 
 
-class ArrayImage:
-    """An image in memory, or in a NumPy memory map.
-
-    Parameters
-    ----------
-    array : ndarray of shape (height, width) or (height, width, bands), uint8 or uint16
-    name : str
-        For messages and reports.
-    kind : str
-        What it came from.
-    """
-
-    tile: tuple[int, int] | None = None
-    segment = (1, 1)
-
-    def __init__(self, array: np.ndarray, name: str = "array", kind: str | None = "array"):
-        if array.ndim not in (2, 3) or array.size == 0:
-            raise UnsupportedImageError(f"{name}: shape {array.shape}; expected (height, width) or (height, width, bands)")
-        dtype = array.dtype.newbyteorder("=")
-        if dtype not in SAMPLE_TYPES:
-            raise UnsupportedImageError(f"{name}: samples are {array.dtype}; uint8 and uint16 are supported")
-        self._pixels = array if array.ndim == 3 else array[:, :, None]
-        self.name, self.kind = name, kind
-        self.shape, self.dtype = self._pixels.shape, dtype
-
-    def read(self, window: Window) -> np.ndarray:
-        """Return a view of a window, in the processor's byte order."""
-        return self._pixels[window.slices].astype(self.dtype, copy=False)
-
-    def info(self) -> dict:
-        """Describe the image."""
-        height, width, bands = self.shape
-        return {"format": self.kind, "width": width, "height": height, "bands": bands, "dtype": self.dtype.name}
-
-    def close(self) -> None:
-        """Drop the pixels."""
-        del self._pixels
-
-
-def open_image(source: Source, *, budget: int | None = None) -> Image:
+def open_image(
+    source: Source,
+    *,
+    bands: tuple[int, ...] | None = None,
+    nodata: float | None = None,
+    page: int | None = None,
+    level: int = 0,
+    budget: int | None = None,
+) -> Image:
     """Open an image: a TIFF, anything Pillow reads as PNG, JPEG or WebP, or a NumPy array.
 
     Parameters
     ----------
-    source : path, or ndarray of shape (height, width[, bands]), uint8 or uint16
+    source : path, or ndarray of shape (height, width[, bands])
+    bands : tuple of int, optional
+        Bands to take, from 1, in this order. Default: all that are not alpha.
+    nodata : float, optional
+        Pixels whose samples, as stored, are all this value are masked. Default: what GDAL_NODATA (tag 42113) says.
+    page : int, optional
+        Page of a TIFF, from 0. Default: the first that is no thumbnail, level or mask.
+    level : int
+        Reduced level of the page, 0 being the page itself.
     budget : int, optional
         Bytes that what cannot be read in parts may take: a strip of a TIFF, or a PNG as a whole. Default: no limit.
 
@@ -102,11 +123,20 @@ def open_image(source: Source, *, budget: int | None = None) -> Image:
         Where there is no such file, or it is not an image, or damaged.
     UnsupportedImageError
         Where its kind is not supported.
+    OptionError
+        Where it has no such bands, page or level.
     MemoryBudgetError
         Where it does not fit the budget.
     """
+    return open_images(source, ReadOptions(bands, nodata, page, level), budget)[0]
+
+
+def open_images(source: Source, options: ReadOptions, budget: int | None) -> list[Image]:
+    """Open an image, or with ``all_pages`` all images of a TIFF; raises what :func:`open_image` does."""
     if isinstance(source, np.ndarray):
-        return ArrayImage(source)
+        from .array import ArrayImage
+
+        return [ArrayImage(source, options)]
     if not isinstance(source, str | os.PathLike):
         raise OptionError(f"an image is a path or an array, not {type(source).__name__}")
     path = Path(source)
@@ -118,9 +148,11 @@ def open_image(source: Source, *, budget: int | None = None) -> Image:
     if not magic:
         raise ImageReadError(f"{path}: the file is empty")
     if magic in TIFF_MAGIC:
-        from .tiff import TiffImage
+        from .tiff import open_tiff
 
-        return TiffImage(path, budget)
+        return [*open_tiff(path, options, budget)]
+    if options.page or options.level:
+        raise OptionError(f"{path}: only TIFF files have pages and levels")
     from .raster import open_raster
 
-    return open_raster(path, budget)
+    return [open_raster(path, options, budget)]

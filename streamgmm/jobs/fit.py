@@ -1,77 +1,37 @@
 """Fitting a mixture to every pixel of one image, or of several."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, UnsupportedImageError
-from ..image.source import Image, Source, open_image
+from ..errors import ModelError, OptionError, UnsupportedImageError
+from ..image.source import Image, ReadOptions, Source, open_images
 from ..model.colours import ColourCounter, ColourTable
 from ..model.em import Fit, fit_mixture
 from ..model.minibatch import stepwise_em
-from ..model.mixture import COVARIANCE_TYPES, CovarianceType, Mixture
+from ..model.mixture import CovarianceType, Mixture
 from ..model.palette import has_table
-from ..model.seeding import INITS, Init, around, reseed, seed_mixture
+from ..model.seeding import Init, around, reseed, seed_mixture
 from ..model.warmup import compile_kernels
 from .engine import LocalEngine
+from .options import FitOptions, Method, options_from
 from .pixels import Advance, PixelStream
 from .report import Clock, Progress, Report
 from .resources import Resources
 
 log = logging.getLogger(__name__)
 
-Method = Literal["auto", "exact", "stream", "minibatch"]
-METHODS: tuple[str, ...] = get_args(Method)
-
-MAX_COMPONENTS = 65_535
 # Pixels to seed from; 16 a component where that is more.
 SAMPLE_PIXELS = 1 << 16
 # Places it is drawn from at the most, spread evenly over the image. With 64, a mosaic took 18 iterations where 4 are enough.
 SAMPLE_PLACES = 256
 # Places read for each step of minibatch EM: enough, at random, to be unlike any one region of the image.
 BATCH_PLACES = 16
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How a mixture is fitted; see :func:`fit_image`."""
-
-    n_components: int = 16
-    covariance_type: CovarianceType = "full"
-    method: Method = "auto"
-    init: Init | np.ndarray | Mixture = "kmeans"
-    max_iter: int = 100
-    tol: float = 1e-4
-    reg_covar: float = 1e-6
-    seed: int = 0
-
-    def __post_init__(self):
-        if not 1 <= self.n_components <= MAX_COMPONENTS:
-            raise OptionError(f"components is {self.n_components}; choose 1 to {MAX_COMPONENTS:,}")
-        for name, value, allowed in (
-            ("covariance", self.covariance_type, COVARIANCE_TYPES),
-            ("method", self.method, METHODS),
-            ("init", self.init if isinstance(self.init, str) else INITS[0], INITS),
-        ):
-            if value not in allowed:
-                raise OptionError(f"{name} is {value!r}; choose {', '.join(allowed)}")
-        if self.max_iter < 1:
-            raise OptionError(f"max-iter is {self.max_iter}; at least 1 is needed")
-        for name, number in (("tol", self.tol), ("reg-covar", self.reg_covar), ("seed", self.seed)):
-            if not number >= 0:
-                raise OptionError(f"{name} is {number}; it must be 0 or more")
-
-    @property
-    def wanted(self) -> int:
-        """Components asked for: those of the start, where one is given."""
-        if isinstance(self.init, str):
-            return self.n_components
-        return self.init.n_components if isinstance(self.init, Mixture) else len(self.init)
 
 
 @dataclass(frozen=True)
@@ -117,11 +77,16 @@ def fit_image(
     tol: float = 1e-4,
     reg_covar: float = 1e-6,
     seed: int = 0,
+    bands: tuple[int, ...] | None = None,
+    nodata: float | None = None,
+    page: int | None = None,
+    level: int = 0,
+    all_pages: bool = False,
     chunk_size: str | int = "64MiB",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Mixture, Report]:
-    """Fit a Gaussian mixture to every pixel of an image, or of several images at once.
+    """Fit a Gaussian mixture to every pixel of an image that is not masked, or of several images at once.
 
     Parameters
     ----------
@@ -145,6 +110,10 @@ def fit_image(
         Added to variances, of colours in [0, 1].
     seed : int >= 0
         Seeds everything that is drawn.
+    bands, nodata, page, level
+        As in :func:`streamgmm.open_image`.
+    all_pages : bool
+        Take all pages of each TIFF that are images, not levels, thumbnails or masks.
     chunk_size : str or int
         Decoded pixels in memory at once: bytes (``"64MiB"``) or pixels (``"4Mpx"``). Changes no result.
     threads : int > 0, optional
@@ -162,30 +131,41 @@ def fit_image(
     ------
     OptionError, ImageReadError, UnsupportedImageError, MemoryBudgetError, Cancelled
     """
-    options = FitOptions(n_components, covariance_type, method, init, max_iter, tol, reg_covar, seed)
+    given = locals()
+    options, reading = options_from(FitOptions, given), options_from(ReadOptions, given)
     resources, clock = Resources.of(chunk_size, threads), Clock(progress)
+    several = isinstance(sources, list | tuple)
+    each: list[Source] = list(sources) if isinstance(sources, list | tuple) else [sources]
     with ExitStack() as stack:
         images: list[Image] = []
-        for source in sources if isinstance(sources, list | tuple) else [sources]:
-            images.append(open_image(source, budget=resources.budget()))
-            stack.callback(images[-1].close)
+        for source in each:
+            for image in open_images(source, reading, resources.budget()):
+                images.append(image)
+                stack.callback(image.close)
+        if not images:
+            raise OptionError("no image to fit; name at least one")
         engine = stack.enter_context(LocalEngine(resources.threads))
-        result = fit_pixels(images, options, engine, resources, clock)
-    names = [image.name for image in images]
-    return result.mixture, result.report(names if isinstance(sources, list | tuple) else names[0], clock)
+        result = fit_pixels(PixelStream(images, engine, resources), options, engine, clock)
+    return result.mixture, result.report(_names(images) if several else images[0].name, clock)
 
 
-def fit_pixels(
-    images: Sequence[Image], options: FitOptions, engine: LocalEngine, resources: Resources, clock: Clock
-) -> FitResult:
-    """Fit a mixture to every pixel of open images."""
-    if not images:
-        raise OptionError("no image to fit; name at least one")
-    stream = PixelStream(images, engine, resources)
+def _names(images: list[Image]) -> list[str]:
+    """Return the names of the files, once each."""
+    return list(dict.fromkeys(image.name for image in images))
+
+
+def fit_pixels(stream: PixelStream, options: FitOptions, engine: LocalEngine, clock: Clock) -> FitResult:
+    """Fit a mixture to every pixel of a stream.
+
+    Raises
+    ------
+    NoPixelsError
+        Where all are masked.
+    """
     method = _method(options.method, stream)
     with clock.phase("compile", 0):
-        for dtype in {image.dtype for image in images}:
-            compile_kernels(dtype, stream.n_bands, options.wanted, engine.threads, table=method == "exact")
+        compile_kernels(stream.dtype, stream.n_bands, options.wanted, engine.threads, table=method == "exact")
+    _take_range(stream, options, clock)
     size, places = max(SAMPLE_PIXELS, 16 * options.wanted), _sample_places(method, stream)
     table = None
     if method == "exact":
@@ -200,14 +180,41 @@ def fit_pixels(
             sample = stream.sample(size, options.seed, places, advance)
             few = stream.few_colours(options.wanted, advance) if len(sample) <= options.wanted else None
     if few is not None:
-        return FitResult(lossless(few, options.covariance_type), "lossless", [], True, 0, few)
+        return FitResult(replace(lossless(few, options.covariance_type), range=stream.range), "lossless", [], True, 0, few)
     with clock.phase("seed", 0):
         start = _start(sample, options, engine.threads)
     if method == "minibatch":
         return _fit_minibatch(stream, start, options, clock)
     with clock.phase("fit", stream.n_pixels * options.max_iter) as advance:
         fit = _fit_all(stream, table, sample, start, options, engine.threads, advance)
-    return _result(fit, method, len(fit.log_likelihood), options, table=table)
+    return _result(fit, method, len(fit.log_likelihood), options, stream.range, table=table)
+
+
+def _take_range(stream: PixelStream, options: FitOptions, clock: Clock) -> None:
+    """Find what 0 and 1 stand for, or take it from the mixture to start from."""
+    start = options.init.range if isinstance(options.init, Mixture) else None
+    if isinstance(options.init, Mixture) and (start is not None) != stream.floating:
+        check_range(stream, options.init)
+    if start is not None:
+        stream.range = start
+    elif stream.floating:
+        with clock.phase("range", stream.n_pixels) as advance:
+            stream.find_range(advance)
+
+
+def check_range(stream: PixelStream, mixture: Mixture) -> None:
+    """Refuse a mixture of floats for integers, and the other way round.
+
+    Raises
+    ------
+    ModelError
+    """
+    if (mixture.range is not None) != stream.floating:
+        kinds = ("integers of up to 16 bits", "floats or wider integers")
+        raise ModelError(
+            f"{stream.images[0].name}: samples are {kinds[stream.floating]}; the model is for {kinds[not stream.floating]}, "
+            "fit one to such images"
+        )
 
 
 def _method(method: Method, stream: PixelStream) -> str:
@@ -230,7 +237,7 @@ def _sample_places(method: str, stream: PixelStream) -> list[int]:
 
 def lossless(table: ColourTable, covariance_type: CovarianceType) -> Mixture:
     """Return the mixture whose components are the colours of a table, each a tenth of a sample value wide."""
-    covariance = (0.1 / table.scale) ** 2 * np.eye(table.colours.shape[1])
+    covariance = (0.1 * table.level) ** 2 * np.eye(table.colours.shape[1])
     means, weights = table.colours / table.scale, table.counts / table.n_pixels
     return Mixture.alike(means, covariance, covariance_type, weights).ordered()
 
@@ -278,7 +285,7 @@ def _fit_all(
         accumulate,
         start,
         partial(reseed, sample, options.seed),
-        level=1 / sample.scale,
+        level=sample.level,
         max_iter=options.max_iter,
         tol=options.tol,
         reg_covar=options.reg_covar,
@@ -309,16 +316,20 @@ def _fit_minibatch(stream: PixelStream, start: Mixture, options: FitOptions, clo
         "minibatch",
         steps,
         options,
+        stream.range,
         batch_pixels=sum(stream.places[i].n_pixels for i in rest[:batch]),
         fraction_read=pixels / stream.n_pixels,
     )
 
 
-def _result(fit: Fit, method: str, iterations: int, options: FitOptions, **more: Any) -> FitResult:
+def _result(
+    fit: Fit, method: str, iterations: int, options: FitOptions, value_range: tuple[float, float] | None, **more: Any
+) -> FitResult:
     if not fit.converged:
         log.warning(
             "not converged after %d iterations: the last gained more than %g; raise --max-iter or --tol",
             iterations,
             options.tol,
         )
-    return FitResult(fit.mixture.ordered(), method, fit.log_likelihood, fit.converged, iterations, **more)
+    mixture = replace(fit.mixture.ordered(), range=value_range)
+    return FitResult(mixture, method, fit.log_likelihood, fit.converged, iterations, **more)

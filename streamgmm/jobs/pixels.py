@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import UnsupportedImageError
-from ..image.source import Image
+from ..errors import NoPixelsError, UnsupportedImageError
+from ..image.source import Image, Read
 from ..image.tiles import TileGrid, Window, reading_unit
 from ..model.colours import ColourCounter, ColourTable
 from ..model.mixture import Mixture
@@ -20,6 +20,7 @@ from .resources import Resources
 TASK_PIXELS = 1 << 18
 
 Advance = Callable[[int], None]
+Range = tuple[float, float]
 
 
 class Place(NamedTuple):
@@ -30,12 +31,12 @@ class Place(NamedTuple):
 
     @property
     def n_pixels(self) -> int:
-        """Pixels in it."""
+        """Pixels in it, masked ones too."""
         return self.window.height * self.window.width
 
 
 class PixelStream:
-    """Passes over all pixels of some images.
+    """Passes over all pixels of some images that are not masked.
 
     The places depend on the images alone, so nothing that is added up over them depends on chunks or threads.
 
@@ -46,34 +47,93 @@ class PixelStream:
     engine : LocalEngine
     resources : Resources
 
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the pixels: uint8, uint16, or float32 in [0, 1].
+    range : tuple of float, or None
+        What 0 and 1 stand for where samples are floats or wider than 16 bits; found by :meth:`find_range`.
+
     Raises
     ------
     UnsupportedImageError
-        Where the images have different bands.
+        Where the images have different bands, or are floats and integers.
     """
 
     def __init__(self, images: Sequence[Image], engine: LocalEngine, resources: Resources):
-        self._engine = engine
-        self.n_bands = images[0].shape[2]
+        self._engine, self.images = engine, images
+        first, self.n_bands = images[0], images[0].shape[2]
+        self.floating = first.dtype.kind == "f"
         for image in images:
             if image.shape[2] != self.n_bands:
                 raise UnsupportedImageError(
-                    f"{image.name}: {image.shape[2]} bands, but {images[0].name} has {self.n_bands}; fit images of equal bands"
+                    f"{image.name}: {image.shape[2]} bands, but {first.name} has {self.n_bands}; fit images of equal bands"
                 )
-        self.dtype = np.result_type(*(image.dtype for image in images))
-        self.places = [Place(image, window) for image in images for window in _windows(image)]
+            if (image.dtype.kind == "f") != self.floating:
+                raise UnsupportedImageError(
+                    f"{image.name}: samples are {image.dtype}, those of {first.name} are {first.dtype}; fit images of one kind"
+                )
+        self.dtype = np.dtype(np.float32) if self.floating else np.result_type(*(image.dtype for image in images))
+        self.range: Range | None = None
+        windows = [Place(image, window) for image in images for window in _windows(image)]
+        self.places = [place for place in windows if not place.image.absent(place.window)]
+        self._sparse = len(self.places) < len(windows)
         self.n_pixels = sum(place.n_pixels for place in self.places)
-        pixel_bytes = self.n_bands * self.dtype.itemsize
-        largest = max(place.n_pixels for place in self.places)
+        self._valid: dict[int, int] = {}  # pixels that are not masked, of the places read so far
+        pixel_bytes = self.n_bands * max(image.dtype.itemsize for image in images)
+        largest = max((place.n_pixels for place in self.places), default=1)
         self._in_flight = max(1, resources.chunk(pixel_bytes) // (largest * pixel_bytes))
+
+    def find_range(self, advance: Advance) -> None:
+        """Find the least and the greatest sample, where these are floats or wider than 16 bits.
+
+        Raises
+        ------
+        NoPixelsError
+            Where all are masked.
+        """
+
+        def task(index: int) -> tuple[float, float, int]:
+            pixels = self._valid_pixels(index)
+            low, high = (pixels.min(), pixels.max()) if len(pixels) else (np.inf, -np.inf)
+            return float(low), float(high), self.places[index].n_pixels
+
+        low, high = np.inf, -np.inf
+        for least, greatest, n_pixels in self._engine.stream(task, range(len(self.places)), self._in_flight):
+            low, high = min(low, least), max(high, greatest)
+            advance(n_pixels)
+        if low > high:
+            raise NoPixelsError(self._nothing())
+        self.range = low, high
+
+    def samples(self, pixels: np.ndarray) -> np.ndarray:
+        """Bring pixels of one of the images to the type of all: 8-bit 255 to 16-bit 65,535, floats to [0, 1]."""
+        if self.range is not None:
+            low, high = self.range
+            half = (high / 2 - low / 2) or 1.0  # halves, because the range itself may be more than a float holds
+            return ((np.nan_to_num(pixels.astype(np.float64) / 2) - low / 2) / half).astype(np.float32)
+        if pixels.dtype != self.dtype:
+            return pixels.astype(self.dtype) * self.dtype.type(257)
+        return pixels
+
+    def masked(self) -> bool:
+        """Whether any pixel is masked; reads the places that no pass has read yet, until it finds one."""
+        if self._sparse or any(n_valid < self.places[index].n_pixels for index, n_valid in self._valid.items()):
+            return True
+        unread = [i for i, place in enumerate(self.places) if place.image.maskable and i not in self._valid]
+
+        def task(index: int) -> bool:
+            return len(self._valid_pixels(index)) < self.places[index].n_pixels
+
+        return any(self._engine.stream(task, unread, self._in_flight))
 
     def accumulate(self, mixture: Mixture, advance: Advance, places: Sequence[int] | None = None) -> Statistics:
         """Add up the statistics of all places, or of some, place after place."""
 
-        def task(place: Place) -> tuple[int, Statistics]:
-            return place.n_pixels, accumulate(place.image.read(place.window), mixture)
+        def task(index: int) -> tuple[int, Statistics]:
+            return self.places[index].n_pixels, accumulate(self._read(index), mixture)
 
-        chosen = self.places if places is None else [self.places[i] for i in places]
+        chosen = range(len(self.places)) if places is None else places
 
         def parts() -> Iterator[Statistics]:
             for n_pixels, statistics in self._engine.stream(task, chosen, self._in_flight):
@@ -89,29 +149,51 @@ class PixelStream:
     def sample(
         self, size: int, seed: int, places: Sequence[int], advance: Advance, counter: ColourCounter | None = None
     ) -> ColourTable:
-        """Draw about ``size`` pixels from some places; on the way count the colours of *all* pixels, if there is a counter."""
+        """Draw about ``size`` pixels from some places; on the way count the colours of *all* pixels, if there is a counter.
+
+        Where these places hold too few pixels that are not masked, others are read too, in random order.
+
+        Raises
+        ------
+        NoPixelsError
+            Where all pixels are masked.
+        """
         read = places if counter is None else range(len(self.places))
-        shares = dict.fromkeys(places, -(-size // len(places)))
+        shares = dict.fromkeys(places, -(-size // max(1, len(places))))
 
         def task(index: int) -> tuple[int, np.ndarray | None]:
             pixels = self._read(index)
             if counter is not None:
                 counter.add(pixels)
-            return len(pixels), _draw(pixels, shares[index], [seed, index]) if index in shares else None
+            return self.places[index].n_pixels, _draw(pixels, shares[index], [seed, index]) if index in shares else None
 
-        drawn = []
+        drawn, n_drawn = [], 0
         for n_pixels, pixels in self._engine.stream(task, read, self._in_flight):
             advance(n_pixels)
             if pixels is not None:
                 drawn.append(pixels)
+                n_drawn += len(pixels)
+        if n_drawn < size // FEW and n_drawn < sum(self.places[i].n_pixels for i in shares):
+            counter, shares = None, dict.fromkeys(range(len(self.places)), size)
+            others = np.random.default_rng([seed, size]).permutation(len(self.places)).tolist()
+            for _, pixels in self._engine.stream(task, others, self._in_flight):
+                if pixels is not None:
+                    drawn.append(pixels)
+                    n_drawn += len(pixels)
+                if n_drawn >= size:
+                    break
+        if not n_drawn:
+            raise NoPixelsError(self._nothing())
         return ColourTable.of(np.concatenate(drawn))
 
     def few_colours(self, most: int, advance: Advance) -> ColourTable | None:
         """Count the distinct colours of all pixels, or return None where there are more than ``most``."""
+
+        def task(index: int) -> ColourTable:
+            return ColourTable.of(self._read(index))
+
         found = None
-        for table in self._engine.stream(
-            lambda index: ColourTable.of(self._read(index)), range(len(self.places)), self._in_flight
-        ):
+        for table in self._engine.stream(task, range(len(self.places)), self._in_flight):
             found = table if found is None else found + table
             advance(int(table.n_pixels))
             if len(found) > most:
@@ -119,12 +201,27 @@ class PixelStream:
         return found
 
     def _read(self, index: int) -> np.ndarray:
-        """Return the pixels (n, D) of a place, in the type that holds the samples of all images."""
+        """Return the pixels (n, D) of a place that are not masked, in the type that holds the samples of all images."""
+        return self.samples(self._valid_pixels(index))
+
+    def _valid_pixels(self, index: int) -> np.ndarray:
         image, window = self.places[index]
-        pixels = image.read(window).reshape(-1, self.n_bands)
-        if pixels.dtype != self.dtype:  # 8-bit beside 16-bit images: 255 becomes 65,535
-            pixels = pixels.astype(self.dtype) * self.dtype.type(257)
+        pixels = valid_pixels(image.read(window))
+        self._valid[index] = len(pixels)
         return pixels
+
+    def _nothing(self) -> str:
+        return f"{self.images[0].name}: every pixel is masked (nodata, alpha 0, mask or NaN); there is nothing to fit"
+
+
+# A sample of less than this part of what was asked for is not enough.
+FEW = 4
+
+
+def valid_pixels(read: Read) -> np.ndarray:
+    """Return the pixels (n, D) that are not masked."""
+    pixels, valid = read
+    return pixels.reshape(-1, pixels.shape[-1]) if valid is None else pixels[valid]
 
 
 def _windows(image: Image) -> TileGrid:

@@ -4,12 +4,13 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .. import __version__
 from ..errors import Cancelled
+from ..image.source import Image
 from .resources import peak_memory
 
 # progress(phase, done, total), in pixels; returning False cancels.
@@ -54,11 +55,11 @@ class Report:
     ----------
     input : str or list of str
     output : str or None
-    model : dict
-        The mixture, as in a model file.
-    method : {"exact", "stream", "minibatch", "lossless", "apply"}
+    model : dict or None
+        The mixture, as in a model file; None where every pixel is masked.
+    method : {"exact", "stream", "minibatch", "lossless", "apply", "none"}
         How it was fitted: from the colour table, streaming pixels, or stepwise; or not at all, because the image has no
-        more colours than components, or the model was given.
+        more colours than components, the model was given, or every pixel is masked.
     n_components : int
         Components in the model; fewer than asked where colours were fewer, or components died.
     iterations : int
@@ -77,13 +78,17 @@ class Report:
         Labels that occur in the output.
     psnr_db : float or None
         Peak signal-to-noise ratio of the palette's colours; None where they are exact, or nothing was written.
+    nodata : int or None
+        Label of masked pixels in the output, where there are any.
+    dropped : list of str
+        What the input has and the output does not get: names of tags.
     batch_pixels, fraction_read : int and float, or None
         Minibatch only: pixels a batch, and the share of the image that was read.
     """
 
     input: str | list[str]
     output: str | None
-    model: dict[str, Any]
+    model: dict[str, Any] | None
     method: str
     n_components: int
     iterations: int
@@ -94,6 +99,8 @@ class Report:
     distinct_colors: int | None
     colors_used: int | None = None
     psnr_db: float | None = None
+    nodata: int | None = None
+    dropped: list[str] = field(default_factory=list)
     batch_pixels: int | None = None
     fraction_read: float | None = None
     peak_memory_bytes: int = field(default_factory=peak_memory)
@@ -102,6 +109,11 @@ class Report:
     def to_json(self) -> str:
         """Write as JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def dropped(images: Sequence[Image]) -> list[str]:
+    """Return the names of what the inputs have and the output does not get."""
+    return sorted({name for image in images for name in image.metadata.dropped})
 
 
 def psnr(squared_error: float, n_samples: float) -> float | None:

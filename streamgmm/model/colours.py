@@ -7,7 +7,7 @@ import numpy as np
 
 from . import kernels
 from .mixture import Mixture
-from .parameters import as_pixels, bands_of, scale_of
+from .parameters import as_pixels, bands_of, level_of, scale_of
 from .statistics import Statistics, accumulate
 
 # Bands up to which a table of all colours fits: 256^3 counters.
@@ -22,7 +22,7 @@ class ColourTable:
 
     Attributes
     ----------
-    colours : ndarray of shape (n, D), uint8 or uint16
+    colours : ndarray of shape (n, D), uint8, uint16, or float32 in [0, 1]
         Distinct colours, in sample units.
     counts : ndarray of shape (n,), float64
         How often each occurs: whole numbers, exact up to 2^53.
@@ -34,7 +34,7 @@ class ColourTable:
     @classmethod
     def of(cls, pixels: np.ndarray, counts: np.ndarray | None = None) -> "ColourTable":
         """Count the colours of pixels (n, D) that fit in memory; runs of one colour cost as much as a single pixel."""
-        starts = np.flatnonzero(np.append(True, (pixels[1:] != pixels[:-1]).any(axis=1)))
+        starts = np.flatnonzero(np.append(len(pixels) > 0, (pixels[1:] != pixels[:-1]).any(axis=1)))
         runs = np.diff(starts, append=len(pixels)) if counts is None else np.add.reduceat(counts, starts)
         colours, inverse = np.unique(pixels[starts], axis=0, return_inverse=True)
         return cls(colours, np.bincount(inverse.reshape(-1), runs))
@@ -56,6 +56,11 @@ class ColourTable:
     def scale(self) -> float:
         """Sample value that stands for 1.0."""
         return scale_of(self.colours.dtype)
+
+    @property
+    def level(self) -> float:
+        """Distance of neighbouring sample values, colours in [0, 1]."""
+        return level_of(self.colours.dtype)
 
     def accumulate(self, mixture: Mixture, threads: int = 1) -> Statistics:
         """Add up the statistics of all pixels under a mixture."""

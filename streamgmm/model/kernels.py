@@ -27,6 +27,7 @@ L6, L7, L8 = np.float32(-0.020685855), np.float32(0.0147787208), np.float32(-0.0
 
 MANTISSA, ONE, BIAS, SHIFT = np.int32(0x7FFFFF), np.int32(0x3F800000), np.int32(127), np.int32(23)
 ZERO, HALF, MIDDLE, LOWEST = np.float32(0.0), np.float32(0.5), np.float32(1.5), np.float32(-3e38)
+WHOLE = np.float32(255.0)
 
 
 @kernel
@@ -295,6 +296,21 @@ accumulate = Twins(_accumulate)
 # (pixels (n, D), bounds (S + 1,), model, bands, scratch, labels (n,)): the component of largest responsibility, the first of
 # equals.
 label = Twins(_label)
+
+
+@kernel
+def confidence(pixels, model, bands, scratch, largest):
+    """Fill largest (n,) with 255 times the largest responsibility of each pixel, rounded, at least 1; scratch has one slot."""
+    D, B = pixels.shape[1], scratch.logp.shape[2]
+    logp, active = scratch.logp[0], scratch.active[0]
+    x, top, total, y = scratch.rows[0, :D], scratch.rows[0, D], scratch.rows[0, D + 1], scratch.rows[0, D + 2]
+    for block in range(0, pixels.shape[0], B):
+        end = min(block + B, pixels.shape[0])
+        _load(pixels, block, end, bands, x)
+        _densities(x, model, bands, logp, top, y)
+        _exponentials(logp, top, total, active)
+        for i in range(end - block):
+            largest[block + i] = max(WHOLE / total[i] + HALF, E0)
 
 
 @kernel

@@ -40,6 +40,8 @@ def stepwise_em(
     highest, since, steps = history[0], 0, 0
     for steps, accumulate in enumerate(batches, 1):
         batch = accumulate(mixture)
+        if not batch.weight:  # all masked
+            continue
         batch = batch.scaled(1 / batch.weight)
         step = (steps + 1) ** -DECAY
         running = batch if running is None else running.about(batch.origin).scaled(1 - step) + batch.scaled(step)

@@ -19,7 +19,8 @@ FORMAT, VERSION = "streamgmm mixture", 1
 class Mixture:
     """A mixture of K Gaussians over colours of D bands in [0, 1].
 
-    Integer samples are divided by the maximum of their type: 255 for uint8, 65,535 for uint16.
+    Integer samples are divided by the maximum of their type: 255 for uint8, 65,535 for uint16. Floats, and integers of more
+    than 16 bits, have a range of their own, whose ends are 0 and 1.
 
     Attributes
     ----------
@@ -30,6 +31,8 @@ class Mixture:
     covariances : ndarray, float64
         Shape (K, D, D) for ``full``, (D, D) for ``tied``, (K, D) for ``diag``, (K,) for ``spherical``: scikit-learn's shapes.
     covariance_type : {"full", "tied", "diag", "spherical"}
+    range : tuple of float, or None
+        The samples that 0 and 1 stand for, where these are floats or wider than 16 bits.
 
     Raises
     ------
@@ -41,6 +44,7 @@ class Mixture:
     means: np.ndarray
     covariances: np.ndarray
     covariance_type: CovarianceType = "full"
+    range: tuple[float, float] | None = None
 
     def __post_init__(self):
         for name in ("weights", "means", "covariances"):
@@ -68,6 +72,11 @@ class Mixture:
             raise ModelError("weights, means or covariances hold a number that is not finite")
         if self.weights.min() < 0 or abs(self.weights.sum() - 1) > 1e-6:
             raise ModelError(f"weights must be >= 0 and sum to 1; they sum to {self.weights.sum():.6g}")
+        if self.range is not None:
+            low, high = map(float, self.range)
+            if not (np.isfinite([low, high]).all() and low <= high):
+                raise ModelError(f"range is {self.range}; expected two finite numbers, the least first")
+            object.__setattr__(self, "range", (low, high))
 
     @classmethod
     def alike(
@@ -126,7 +135,7 @@ class Mixture:
         components = np.asarray(components)
         covariances = self.covariances if self.covariance_type == "tied" else self.covariances[components]
         weights = self.weights[components]
-        return Mixture(weights / weights.sum(), self.means[components], covariances, self.covariance_type)
+        return Mixture(weights / weights.sum(), self.means[components], covariances, self.covariance_type, self.range)
 
     def ordered(self) -> "Mixture":
         """Return the components by falling weight, equal weights by rising mean: equal fits get equal palettes."""
@@ -141,6 +150,7 @@ class Mixture:
             "n_bands": self.n_bands,
             "covariance_type": self.covariance_type,
             "samples": "scaled to [0, 1]",
+            "range": self.range and list(self.range),
             "weights": self.weights.tolist(),
             "means": self.means.tolist(),
             "covariances": self.covariances.tolist(),
@@ -153,6 +163,7 @@ class Mixture:
             "components": self.n_components,
             "bands": self.n_bands,
             "covariances": self.covariance_type,
+            "range": self.range,
             "weights": [round(weight, 6) for weight in self.weights.tolist()],
         }
 
@@ -184,7 +195,8 @@ class Mixture:
         if fields.get("version") != VERSION:
             raise ModelError(f"a model of version {fields.get('version')}; this streamgmm reads version {VERSION}")
         try:
-            mixture = cls(fields["weights"], fields["means"], fields["covariances"], fields["covariance_type"])
+            names = ("weights", "means", "covariances", "covariance_type")
+            mixture = cls(**{name: fields[name] for name in names}, range=fields.get("range"))
         except KeyError as error:
             raise ModelError(f"a model without {error}") from None
         except (TypeError, ValueError, OverflowError) as error:

@@ -11,13 +11,19 @@ from .parameters import as_pixels, bands_of, launches, model_of, scale_of, scrat
 SMALL_LABELS = 256
 
 
-def palette_of(mixture: Mixture) -> np.ndarray:
+def palette_of(mixture: Mixture, display: tuple[int, ...] | None = None) -> np.ndarray:
     """Return the colour of each component: its mean times 255, rounded, shape (K, 3), uint8.
 
-    One band, or two, are shown as grey; of more than three the first three are shown.
+    Parameters
+    ----------
+    mixture : Mixture
+    display : tuple of int, optional
+        The bands shown as red, green and blue, or the one shown as grey, from 0. Default: the first three, or the first.
     """
-    shown = mixture.means if mixture.n_bands >= 3 else mixture.means[:, :1].repeat(3, axis=1)
-    return np.rint(np.clip(shown[:, :3], 0, 1) * 255).astype(np.uint8)
+    if display is None:
+        display = (0, 1, 2) if mixture.n_bands >= 3 else (0,)
+    shown = mixture.means[:, display if len(display) == 3 else display[:1] * 3]
+    return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
 
 
 def label_dtype(n_components: int) -> np.dtype:
@@ -52,6 +58,28 @@ def classify(pixels: np.ndarray, mixture: Mixture, threads: int = 1) -> np.ndarr
             scratch = scratch_for(len(bounds) - 1, n_components, n_bands)
         kernels.label(threads, flat, bounds, model, bands, scratch, labels)
     return labels.reshape(pixels.shape[:-1])
+
+
+def confidence(pixels: np.ndarray, mixture: Mixture) -> np.ndarray:
+    """Return the largest responsibility of each pixel, times 255 and rounded, but 1 at least.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (..., D), uint8, uint16 or float32
+        Samples.
+    mixture : Mixture
+        K components in D bands.
+
+    Returns
+    -------
+    ndarray of shape (...), uint8
+    """
+    flat = as_pixels(pixels)
+    model, bands = model_of(mixture, scale_of(flat.dtype)), bands_of(mixture.n_bands)
+    largest = np.empty(len(flat), np.uint8)
+    scratch = scratch_for(1, *mixture.means.shape)
+    kernels.confidence(flat, model, bands, scratch, largest)
+    return largest.reshape(pixels.shape[:-1])
 
 
 class LookupTable:

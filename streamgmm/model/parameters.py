@@ -13,6 +13,8 @@ BLOCK = 256
 SLICE = 64 * BLOCK
 # Slices of one parallel launch and the bytes their buffers may take: bounds memory, changes no result.
 SLICES, SLICE_BYTES = 64, 64 << 20
+# Floats that are closer than this part of their range count as one colour for the purposes of a mixture.
+FLOAT_LEVEL = 2.0**-20
 # Bands up to which the kernels keep their sums in registers.
 REGISTER_BANDS = 4
 
@@ -37,6 +39,11 @@ class Scratch(NamedTuple):
 def scale_of(dtype) -> float:
     """Sample value that stands for 1.0: the maximum of an integer type, and 1 for floats."""
     return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
+
+
+def level_of(dtype) -> float:
+    """Distance of neighbouring sample values, colours in [0, 1]; for floats one that is lost in the smallest variance."""
+    return 1 / scale_of(dtype) if np.issubdtype(dtype, np.integer) else FLOAT_LEVEL
 
 
 def model_of(mixture: Mixture, scale: float) -> Model:

@@ -73,7 +73,7 @@ def seed_mixture(
         accumulate,
         best.mixture,
         partial(reseed, sample, seed),
-        level=1 / sample.scale,
+        level=sample.level,
         max_iter=max(SHORT, min(LONG, passes)),
         tol=tol * FINER,
         reg_covar=reg_covar,

@@ -1,0 +1,91 @@
+"""An image in memory, or in a NumPy memory map."""
+
+import numpy as np
+
+from ..errors import UnsupportedImageError
+from .colour import Colours, chosen_bands, expansion, sample_value
+from .metadata import Metadata
+from .source import Read, ReadOptions
+from .tiles import Window
+
+
+class ArrayImage:
+    """An image in memory, or in a NumPy memory map.
+
+    Parameters
+    ----------
+    array : ndarray of shape (height, width) or (height, width, bands)
+        Booleans, integers or floats; where it is a masked array, pixels with a masked band are masked.
+    options : ReadOptions
+    name : str
+        For messages and reports.
+    kind : str
+        What it came from.
+    alpha : int, optional
+        The band that is alpha.
+    metadata : Metadata
+        What an output takes over.
+
+    Raises
+    ------
+    UnsupportedImageError
+        Where the array has another shape or type.
+    """
+
+    tile: tuple[int, int] | None = None
+    segment = (1, 1)
+
+    def __init__(
+        self,
+        array: np.ndarray,
+        options: ReadOptions | None = None,
+        name: str = "array",
+        kind: str | None = "array",
+        alpha: int | None = None,
+        metadata: Metadata | None = None,
+    ):
+        if array.ndim not in (2, 3) or array.size == 0:
+            raise UnsupportedImageError(f"{name}: shape {array.shape}; expected (height, width) or (height, width, bands)")
+        if array.dtype.kind not in "buif":
+            raise UnsupportedImageError(f"{name}: samples are {array.dtype}; booleans, integers and floats are supported")
+        options = options or ReadOptions()
+        samples = array if array.ndim == 3 else array[:, :, None]
+        self._masked: np.ndarray | None = None
+        if np.ma.is_masked(samples):
+            self._masked = np.asarray(np.ma.getmaskarray(samples).any(axis=-1))
+        self._samples = np.ma.getdata(samples)
+        self._stored = samples.dtype.newbyteorder("=")
+        expand, dtype = expansion(self._stored)
+        n_bands = samples.shape[2]
+        self._colours = Colours(
+            n_samples=n_bands,
+            expand=expand,
+            convert=None,
+            dtype=dtype,
+            bands=chosen_bands(n_bands, alpha, options.bands, name),
+            alpha=alpha,
+            associated=False,
+            nodata=sample_value(options.nodata, self._stored),
+            converted=False,
+        )
+        self.name, self.kind, self.metadata = name, kind, metadata or Metadata()
+        self.shape, self.dtype = (*samples.shape[:2], len(self._colours.bands)), dtype
+        self.maskable = self._colours.maskable or self._masked is not None
+
+    def read(self, window: Window) -> Read:
+        """Return the colours of a window, in the processor's byte order, and which are valid."""
+        valid = None if self._masked is None else ~self._masked[window.slices]
+        return self._colours(Read(self._samples[window.slices].astype(self._stored, copy=False), valid))
+
+    def absent(self, window: Window) -> bool:
+        """Return that nothing is absent."""
+        return False
+
+    def info(self) -> dict:
+        """Describe the image."""
+        height, width, bands = self.shape
+        return {"format": self.kind, "width": width, "height": height, "bands": bands, "dtype": self.dtype.name}
+
+    def close(self) -> None:
+        """Drop the pixels."""
+        del self._samples

@@ -1,0 +1,247 @@
+"""The samples of one TIFF page as they are stored: tiles or strips cut by offset from a memory-mapped file."""
+
+import contextlib
+import math
+import mmap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import tifffile
+
+from ..errors import ImageReadError, MemoryBudgetError, StreamGMMError, UnsupportedImageError
+from .source import Read
+from .tiles import TileGrid, Window
+from .ycbcr import Subsampling
+
+# Bytes read from the map after which its pages are given back: they count as resident memory of the process, and a
+# gigapixel would otherwise add 2 GB to its peak. Asking costs 20 microseconds.
+GIVE_BACK = 32 << 20
+
+# Values of PhotometricInterpretation (tag 262), Compression (tag 259), SampleFormat (tag 339), PlanarConfiguration (tag 284).
+YCBCR, OLD_JPEG, SEPARATE = 6, 6, 2
+JPEG = (7, 34892, 33007)
+SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floats", 4: "untyped", 5: "complex integers", 6: "complex floats"}
+
+
+class MappedFile:
+    """A TIFF file in a read-only memory map, shared by its pages.
+
+    Raises
+    ------
+    ImageReadError
+        Where the file is not a sound TIFF.
+    """
+
+    def __init__(self, path: Path):
+        self.name, self._read_bytes, self._lock = str(path), 0, threading.Lock()
+        with contextlib.ExitStack() as stack, damage(self.name, "not a sound TIFF"):
+            file = stack.enter_context(open(path, "rb"))
+            self.tiff = stack.enter_context(tifffile.TiffFile(file, name=self.name))
+            self.map = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            self._close = stack.pop_all().close
+
+    def give_back(self, size: int) -> None:
+        """Count bytes read from the map, and from time to time return its pages; those in use are read again."""
+        with self._lock:
+            self._read_bytes += size
+            if self._read_bytes < GIVE_BACK:
+                return
+            self._read_bytes = 0
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.map.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        """Close the file and its map."""
+        with contextlib.suppress(BufferError):  # a view is still held by the caller; the map goes with it
+            self._close()
+
+
+class Segments:
+    """The samples of a page, tile by tile or strip by strip, in any codec imagecodecs decodes.
+
+    Uncompressed pixels that lie in one piece are viewed in place, and so are single uncompressed tiles.
+
+    Parameters
+    ----------
+    file : MappedFile
+    page : tifffile.TiffPage
+    budget : int, optional
+        Bytes a decoded tile or strip may take.
+
+    Raises
+    ------
+    ImageReadError
+        Where the page is damaged.
+    UnsupportedImageError
+        Where its samples or codec are not supported.
+    MemoryBudgetError
+        Where a tile or strip does not fit the budget.
+    """
+
+    def __init__(self, file: MappedFile, page: tifffile.TiffPage, budget: int | None):
+        self.name, self.page, self._file = file.name, page, file
+        with damage(self.name, "not a sound TIFF"):
+            self._check_kind()
+            self._planes, _, height, width, samples = map(int, page.shaped)
+            self.shape, self.dtype = (height, width, self._planes * samples), np.dtype(page.dtype)
+            self.tile = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else None
+            self.kind = "tile" if self.tile else "strip"
+            self.grid = TileGrid(Window(0, 0, height, width), self.tile or (min(int(page.rowsperstrip), height), width))
+            self._subsampling = Subsampling.of(page)
+            self._check_offsets()
+            self._whole = self._viewed_whole()
+            self.segment = (1, 1) if self._whole is not None else self.grid.tile
+            self._check_budget(budget)
+            self._tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in JPEG else {}
+        self.sparse = 0 in page.databytecounts
+
+    def _check_kind(self) -> None:
+        page = self.page
+        if page.dtype is None or np.dtype(page.dtype).kind not in "buif":
+            kind = SAMPLE_FORMATS.get(page.sampleformat, f"of format {page.sampleformat}")
+            raise UnsupportedImageError(
+                f"{self.name}: samples are {kind} of {page.bitspersample} bits, which are not supported; convert it first"
+            )
+        if page.shaped[1] != 1 or page.size == 0:
+            raise UnsupportedImageError(f"{self.name}: page has shape {page.shape}; expected a flat image, not empty")
+        if page.compression == OLD_JPEG:
+            raise UnsupportedImageError(f"{self.name}: old-style JPEG (compression 6) is not supported; convert it first")
+        if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
+            codec = getattr(page.compression, "name", page.compression)
+            raise UnsupportedImageError(f"{self.name}: compression {codec} is not supported, convert it first")
+
+    def _check_offsets(self) -> None:
+        page, expected = self.page, len(self.grid) * self._planes
+        if min(len(page.dataoffsets), len(page.databytecounts)) < expected:
+            n_offsets = len(page.dataoffsets)
+            raise ImageReadError(f"{self.name}: {n_offsets} offsets for {expected} {self.kind}s; the file is damaged")
+        if not all(isinstance(n, int) and n >= 0 for n in (*page.dataoffsets, *page.databytecounts)):
+            raise ImageReadError(f"{self.name}: {self.kind} offsets or byte counts are no numbers; the file is damaged")
+
+    def _viewed_whole(self) -> np.ndarray | None:
+        """The samples in place, where they lie uncompressed in one piece."""
+        page = self.page
+        if not page.is_contiguous or not page.is_memmappable or self._subsampling:
+            return None
+        for index, (offset, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
+            self._check_there(index, offset, size)
+        offset, size = page.dataoffsets[0], math.prod(self.shape)
+        if offset + size * self.dtype.itemsize > len(self._file.map):  # byte counts that promise less than the shape
+            self._check_there(0, offset, size * self.dtype.itemsize)
+        pixels = np.frombuffer(self._file.map, self.dtype.newbyteorder(page.parent.byteorder), size, offset)
+        if self._planes > 1:
+            return np.moveaxis(pixels.reshape(self._planes, *self.shape[:2]), 0, -1)
+        return pixels.reshape(self.shape)
+
+    def _check_there(self, index: int, offset: int, size: int) -> None:
+        there = max(0, len(self._file.map) - offset)
+        if size > there:
+            raise ImageReadError(
+                f"{self.name}: {self.kind} {index} is truncated ({there:,} of {size:,} bytes); the file may still be copying"
+            )
+
+    def _check_budget(self, budget: int | None) -> None:
+        size = math.prod(self.segment) * self.shape[2] * self.dtype.itemsize
+        if budget is not None and size > budget:
+            raise MemoryBudgetError(
+                f"{self.name}: one compressed {self.kind} holds {self.segment[1]} x {self.segment[0]} pixels, which take "
+                f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f} once decoded; write it with "
+                "small tiles (vips tiffsave IN OUT --tile --compression deflate), or raise --chunk-size"
+            )
+
+    def absent(self, window: Window) -> bool:
+        """Whether all tiles or strips of a window are absent, as in a sparse file."""
+        return self.sparse and not any(self._is_there(self.grid.index_of(place)) for place in self._touched(window))
+
+    def _is_there(self, index: int) -> bool:
+        counts = self.page.databytecounts
+        return all(counts[index + plane * len(self.grid)] for plane in range(self._planes))
+
+    def _touched(self, window: Window) -> TileGrid:
+        height, width = self.grid.tile
+        top, left = window.top // height * height, window.left // width * width
+        bottom, right = window.top + window.height, window.left + window.width
+        return TileGrid(Window(top, left, bottom - top, right - left), self.grid.tile)
+
+    def read(self, window: Window) -> Read:
+        """Return the samples of a window, decoding the tiles or strips it touches; those absent are masked.
+
+        Raises
+        ------
+        ImageReadError
+            Where one is truncated or corrupt.
+        """
+        if self._whole is not None:
+            self._file.give_back(window.height * window.width * self.shape[2] * self.dtype.itemsize)
+            return Read(self._whole[window.slices].astype(self.dtype, copy=False), None)
+        touched = self._touched(window)
+        indices = [self.grid.index_of(place) for place in touched]
+        if len(touched) == 1 and self._is_there(indices[0]):
+            return Read(self._decode(indices[0])[window.within(touched[0]).slices], None)
+        pixels = np.zeros((window.height, window.width, self.shape[2]), self.dtype)
+        valid = np.ones((window.height, window.width), bool)
+        for place, index in zip(touched, indices, strict=True):
+            part = place.overlap(window)
+            if self._is_there(index):
+                pixels[part.within(window).slices] = self._decode(index)[part.within(place).slices]
+            else:
+                valid[part.within(window).slices] = False
+        return Read(pixels, None if valid.all() else valid)
+
+    def _decode(self, index: int) -> np.ndarray:
+        """Return a tile or strip, cut to the image."""
+        place = self.grid[index]
+        with damage(self.name, f"{self.kind} {index} is corrupt"):
+            if self._subsampling:
+                planes = [self._bytes(index + plane * len(self.grid)) for plane in range(self._planes)]
+                pixels = self._subsampling.decode(planes, self.grid.tile if self.tile else place[2:])
+            elif self._planes == 1:
+                pixels = self._decode_plane(index, self._bytes(index))
+            else:
+                numbers = range(index, len(self.grid) * self._planes, len(self.grid))
+                pixels = np.concatenate([self._decode_plane(number, self._bytes(number)) for number in numbers], axis=2)
+            pixels = pixels[: place.height, : place.width]
+            promised = (place.height, place.width, self.shape[2]), self.dtype
+            if (pixels.shape, pixels.dtype) != promised:
+                raise ValueError(f"{pixels.dtype} of shape {pixels.shape}, expected {promised[1]} of {promised[0]}")
+        return pixels
+
+    def _bytes(self, number: int) -> memoryview | bytearray:
+        """Return the encoded bytes of a segment of a plane."""
+        offset, size = self.page.dataoffsets[number], self.page.databytecounts[number]
+        self._check_there(number, offset, size)
+        self._file.give_back(size)
+        data = memoryview(self._file.map)[offset : offset + size]
+        if self.page.compression == 1 and self.page.predictor == 1:
+            return data
+        return bytearray(data)  # predictors are undone in place, and LZW steps out of damaged data: not in our map
+
+    def _decode_plane(self, number: int, data: memoryview | bytearray) -> np.ndarray:
+        if self.page.compression in JPEG and self._planes > 1:  # tifffile takes a plane of RGB for RGB
+            pixels = imagecodecs.jpeg_decode(
+                bytes(data), tables=self._tables["jpegtables"], colorspace="MINISBLACK", outcolorspace="MINISBLACK"
+            )
+            return pixels[:, :, None]
+        pixels = self.page.decode(data, number, **self._tables)[0][0]
+        return pixels.astype(bool) if self.dtype == bool and pixels.dtype == np.uint8 else pixels  # CCITT gives uint8
+
+    def close(self) -> None:
+        """Let the view into the file go."""
+        self._whole = None
+
+
+@contextlib.contextmanager
+def damage(name: str, what: str) -> Iterator[None]:
+    """Turn whatever tifffile and the codecs raise on damaged files, which is anything, into an ImageReadError."""
+    try:
+        yield
+    except StreamGMMError:
+        raise
+    except NotImplementedError as error:
+        raise UnsupportedImageError(f"{name}: of a kind that is not supported ({error}); convert it first") from error
+    except Exception as error:
+        reason = str(error).split("\n")[0][:200] or type(error).__name__
+        raise ImageReadError(f"{name}: {what} ({reason})") from error

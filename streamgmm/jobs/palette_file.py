@@ -1,0 +1,66 @@
+"""Palettes as files that other programs read."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OptionError
+from ..image.atomic import replacing
+from ..model.mixture import Mixture
+
+SUFFIXES = (".gpl", ".json", ".txt")
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file name that does not tell the kind of palette.
+
+    Raises
+    ------
+    OptionError
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise OptionError(f"{path}: what kind of palette? Choose a name that ends in {', '.join(SUFFIXES)}")
+
+
+def write_palette(path: Path, palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, nodata: int | None) -> None:
+    """Write a palette; the suffix chooses a GIMP palette (.gpl), JSON (.json), or the colour text of gdaldem (.txt).
+
+    Parameters
+    ----------
+    path : Path
+    palette : ndarray of shape (K, 3), uint8
+    mixture : Mixture or None
+        Whose means the JSON tells, colours in [0, 1].
+    counts : ndarray of shape (K,)
+        Pixels of each colour.
+    nodata : int or None
+        The label of masked pixels.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be written.
+    """
+    text = {".gpl": _gimp, ".json": _json, ".txt": _gdal}[path.suffix.lower()](palette, mixture, counts, nodata)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _gimp(palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, nodata: int | None) -> str:
+    rows = [f"{red:3d} {green:3d} {blue:3d}\t{index}" for index, (red, green, blue) in enumerate(palette)]
+    return "\n".join(["GIMP Palette", "Name: streamgmm", "Columns: 16", "#", *rows]) + "\n"
+
+
+def _gdal(palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, nodata: int | None) -> str:
+    rows = [f"{index} {red} {green} {blue} 255" for index, (red, green, blue) in enumerate(palette)]
+    return "\n".join([*rows, *(["nv 0 0 0 0"] if nodata is not None else [])]) + "\n"
+
+
+def _json(palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, nodata: int | None) -> str:
+    means = mixture.means.tolist() if mixture else []
+    colours = [
+        {"index": index, "rgb": rgb, "mean": mean, "pixels": int(count)}
+        for index, (rgb, mean, count) in enumerate(zip(palette.tolist(), means, counts, strict=True))
+    ]
+    return json.dumps({"nodata": nodata, "range": mixture.range if mixture else None, "colors": colours}, indent=2) + "\n"
