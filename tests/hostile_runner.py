@@ -12,6 +12,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 MEMORY = 1 << 30
@@ -104,7 +105,7 @@ def main() -> None:
         sys.exit(f"{threads} threads run, and would be missing in a child")
     for file, folder in json.load(sys.stdin).items():
         arguments = ["quantize", file, str(Path(folder) / "output" / "out.tif"), *OPTIONS]
-        ended = confined(lambda arguments=arguments: cli.main(arguments), Path(folder))
+        ended = confined(partial(cli.main, arguments), Path(folder))
         sys.stdout.write(json.dumps({"file": file, **ended}) + "\n")
         sys.stdout.flush()  # or each child would inherit it, and print it again
 

@@ -1,9 +1,13 @@
 """Images for tests, made from a seed; and what their quantization must be, in plain NumPy."""
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import tifffile
+
+from streamgmm.image.source import open_image
+from streamgmm.image.tiles import Window
 
 PHOTO = Path(__file__).parent / "data" / "astronaut.tif"
 
@@ -34,7 +38,7 @@ def write_tiff(path, pixels, **options):
     """Write pixels (height, width, bands) as a TIFF, grey or RGB with extra samples."""
     colours = {"photometric": "rgb" if pixels.shape[2] >= 3 else "minisblack"}
     if pixels.shape[2] in (2, 4):
-        colours["extrasamples"] = ["unassalpha"]
+        colours["extrasamples"] = ["unspecified"]  # a band like the others, no alpha
     if options.get("planarconfig") == "separate" and pixels.shape[2] > 1:
         pixels = np.moveaxis(pixels, -1, 0)
     elif pixels.shape[2] == 1:
@@ -42,6 +46,17 @@ def write_tiff(path, pixels, **options):
         pixels = pixels[:, :, 0]
     tifffile.imwrite(path, pixels, metadata=None, **colours | options)
     return path
+
+
+def whole(image):
+    """All of an open image: its pixels, and which are valid."""
+    return image.read(Window(0, 0, *image.shape[:2]))
+
+
+def read(source, window=None, **options):
+    """The pixels of a file or an array, or of a window of it, and which are valid."""
+    with closing(open_image(source, **options)) as image:
+        return whole(image) if window is None else image.read(window)
 
 
 def segments(path):

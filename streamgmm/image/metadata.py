@@ -239,7 +239,7 @@ def _checked(code: int, value: Any) -> Any:
 
 def _of_dataset(xml: bytes) -> tuple[bytes, bool]:
     """Return GDAL_METADATA without items of bands and of how pixels are stored, and whether there were any of bands."""
-    root = ElementTree.fromstring(xml.rstrip(b"\0"))
+    root = _parsed(xml.rstrip(b"\0"))
     items = [item for item in root if "sample" not in item.attrib]
     of_bands = len(items) < len(root)
     items = [item for item in items if item.get("domain") != "IMAGE_STRUCTURE"]
@@ -249,6 +249,12 @@ def _of_dataset(xml: bytes) -> tuple[bytes, bool]:
         root[:] = items
         xml = ElementTree.tostring(root, encoding="unicode").encode() + b"\0"
     return xml, of_bands
+
+
+def _parsed(xml: bytes) -> ElementTree.Element:
+    if b"<!DOCTYPE" in xml:  # neither GDAL nor OME write one, and entities may grow without bounds
+        raise ValueError("XML with a document type")
+    return ElementTree.fromstring(xml)
 
 
 def _is_rgb_profile(profile: bytes) -> bool:
@@ -288,7 +294,7 @@ def _per_centimetre(program: str | None, description: str, resolution: Any) -> I
     known: Any
     if program == "Aperio" and (known := re.search(r"\|\s*MPP\s*=\s*([^|\s]+)", description)):
         yield from 2 * [1e4 / float(known[1])]
-    elif program == "OME-XML" and (known := ElementTree.fromstring(description).find(".//{*}Pixels")) is not None:
+    elif program == "OME-XML" and (known := _parsed(description.encode()).find(".//{*}Pixels")) is not None:
         for size in ("PhysicalSizeX", "PhysicalSizeY"):
             yield PER_CENTIMETRE[known.get(f"{size}Unit", "µm")] / float(known.get(size) or 0)
     elif program == "ImageJ" and (known := re.search(r"^unit=(.*?)\s*$", description, re.MULTILINE)):

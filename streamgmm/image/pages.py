@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import tifffile
 
-from ..errors import OptionError
+from ..errors import ImageReadError, OptionError
 
 # Reduced levels are as wide for their height as the image, to this share: each halving rounds to a pixel.
 ASPECT = 0.02
@@ -77,16 +77,20 @@ def groups(tiff: tifffile.TiffFile) -> Iterator[Group]:
     A page that is reduced (NewSubfileType, tag 254) although no image stands before it, as the thumbnail of a DNG file, gives
     way to the full image in its SubIFDs.
     """
-    group, pages = None, iter(tiff.pages)
+    group, pages, seen = None, iter(tiff.pages), set()
     for index in itertools.count():
         try:
             page = next(pages, None)
+            if page is not None and page.offset in seen:
+                raise ImageReadError(f"{tiff.filename}: its chain of pages runs in a circle; the file is damaged")
         except Exception:
             if group:  # the image before the damage is whole
                 yield group
             raise
-        if group and page is not None and group.take(page):
-            continue
+        if page is not None:
+            seen.add(page.offset)
+            if group and group.take(page):
+                continue
         if group:
             yield group
         if page is None:

@@ -1,15 +1,21 @@
 """The samples of one TIFF page as they are stored: tiles or strips cut by offset from a memory-mapped file."""
 
 import contextlib
+import io
 import math
 import mmap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import tifffile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from ..errors import ImageReadError, MemoryBudgetError, StreamGMMError, UnsupportedImageError
 from .source import Read
@@ -23,6 +29,14 @@ GIVE_BACK = 32 << 20
 # Values of PhotometricInterpretation (tag 262), Compression (tag 259), SampleFormat (tag 339), PlanarConfiguration (tag 284).
 YCBCR, OLD_JPEG, SEPARATE = 6, 6, 2
 JPEG = (7, 34892, 33007)
+# Codecs whose data says its size, and what reads that. Its area may be this much larger than that of a tile: JPEG pads to 16.
+STREAMS: dict[int, Callable[[io.BytesIO], Any]] = {
+    **dict.fromkeys(JPEG, JpegImageFile),
+    **dict.fromkeys((33003, 33004, 33005, 34712), Jpeg2KImageFile),
+    34933: PngImageFile,
+    50001: WebPImageFile,
+}
+LARGER = 4
 SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floats", 4: "untyped", 5: "complex integers", 6: "complex floats"}
 
 
@@ -105,7 +119,7 @@ class Segments:
             raise UnsupportedImageError(
                 f"{self.name}: samples are {kind} of {page.bitspersample} bits, which are not supported; convert it first"
             )
-        if page.shaped[1] != 1 or page.size == 0:
+        if page.shaped[1] != 1 or page.size == 0 or page.samplesperpixel < 1:
             raise UnsupportedImageError(f"{self.name}: page has shape {page.shape}; expected a flat image, not empty")
         if page.compression == OLD_JPEG:
             raise UnsupportedImageError(f"{self.name}: old-style JPEG (compression 6) is not supported; convert it first")
@@ -219,7 +233,20 @@ class Segments:
             return data
         return bytearray(data)  # predictors are undone in place, and LZW steps out of damaged data: not in our map
 
+    def _check_stream(self, data: memoryview | bytearray) -> None:
+        """Refuse an encoded image that says it is far larger than its tile: codecs allocate what it says."""
+        plugin = STREAMS.get(self.page.compression)
+        if plugin is None:
+            return
+        try:
+            width, height = plugin(io.BytesIO(data)).size
+        except Exception:  # of a kind that Pillow does not know; the codec says better what is wrong
+            return
+        if width * height > LARGER * math.prod(self.grid.tile):
+            raise ValueError(f"its data says {width} x {height} pixels")
+
     def _decode_plane(self, number: int, data: memoryview | bytearray) -> np.ndarray:
+        self._check_stream(data)
         if self.page.compression in JPEG and self._planes > 1:  # tifffile takes a plane of RGB for RGB
             pixels = imagecodecs.jpeg_decode(
                 bytes(data), tables=self._tables["jpegtables"], colorspace="MINISBLACK", outcolorspace="MINISBLACK"

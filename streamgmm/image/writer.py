@@ -15,7 +15,7 @@ import tifffile
 from .. import __version__
 from ..errors import OutputError
 from .atomic import replacing
-from .metadata import Metadata
+from .metadata import ORIENTATION, Metadata
 from .spool import Spool
 from .tiles import TileGrid, Window
 
@@ -245,8 +245,7 @@ def _tags(layout: Layout, level: int) -> dict[str, Any]:
         tags.append((320, 3, colours.size, colours.tobytes()))
     if layout.nodata is not None and layout.form != "rgb":  # GDAL_NODATA
         tags.append((42113, 2, None, str(layout.nodata)))
-    if level == 0:
-        tags.extend(metadata.tags)
+    tags.extend(tag for tag in metadata.tags if level == 0 or tag[0] == ORIENTATION)  # readers turn each level by its own
     resolution = metadata.resolution
     return {
         "dtype": np.uint8 if layout.form == "rgb" else layout.dtype,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError, OptionError, UnsupportedImageError
+from ..errors import MemoryBudgetError, ModelError, OptionError, UnsupportedImageError
 from ..image.source import Image, ReadOptions, Source, open_images
 from ..model.colours import ColourCounter, ColourTable
 from ..model.em import Fit, fit_mixture
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 SAMPLE_PIXELS = 1 << 16
 # Places it is drawn from at the most, spread evenly over the image. With 64, a mosaic took 18 iterations where 4 are enough.
 SAMPLE_PLACES = 256
+# Arrays of covariances that an iteration holds, and the bytes they may take together.
+COVARIANCES, COVARIANCE_BYTES = 6, 256 << 20
 # Places read for each step of minibatch EM: enough, at random, to be unlike any one region of the image.
 BATCH_PLACES = 16
 
@@ -163,6 +165,7 @@ def fit_pixels(stream: PixelStream, options: FitOptions, engine: LocalEngine, cl
         Where all are masked.
     """
     method = _method(options.method, stream)
+    _check_bands(stream, options)
     with clock.phase("compile", 0):
         compile_kernels(stream.dtype, stream.n_bands, options.wanted, engine.threads, table=method == "exact")
     _take_range(stream, options, clock)
@@ -188,6 +191,15 @@ def fit_pixels(stream: PixelStream, options: FitOptions, engine: LocalEngine, cl
     with clock.phase("fit", stream.n_pixels * options.max_iter) as advance:
         fit = _fit_all(stream, table, sample, start, options, engine.threads, advance)
     return _result(fit, method, len(fit.log_likelihood), options, stream.range, table=table)
+
+
+def _check_bands(stream: PixelStream, options: FitOptions) -> None:
+    size = COVARIANCES * 8 * options.wanted * stream.n_bands**2
+    if size > COVARIANCE_BYTES:
+        raise MemoryBudgetError(
+            f"{stream.images[0].name}: {stream.n_bands:,} bands; the covariances of {options.wanted:,} components take "
+            f"{size / 2**20:,.0f} MiB of {COVARIANCE_BYTES / 2**20:,.0f}; take fewer with --bands, or fewer components"
+        )
 
 
 def _take_range(stream: PixelStream, options: FitOptions, clock: Clock) -> None:
