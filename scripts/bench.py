@@ -27,6 +27,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import tifffile
+from kinds import KINDS, decode_all, write_kind
 from make_image import PHOTO, TILE, write_image
 
 from streamgmm.image.writer import DEFLATE_LEVEL
@@ -81,8 +82,8 @@ class Bench:
             part.rename(path)
         return path
 
-    def quantize(self, image: Path, **environment: str) -> tuple[float, dict]:
-        """Run the command as a whole process; return its wall seconds and its report."""
+    def quantize(self, image: Path, *options: str, **environment: str) -> tuple[float, dict]:
+        """Run the command as a whole process, by default without reduced levels; return its wall seconds and its report."""
         output, report = self.work / "quantized.tif", self.work / "report.json"
         command = [
             sys.executable,
@@ -94,6 +95,7 @@ class Bench:
             "--overwrite",
             "--report",
             str(report),
+            *(options or ["--no-pyramid"]),
         ]
         seconds = timed(lambda: subprocess.run(command, check=True, env={**os.environ, **environment}))
         return seconds, json.loads(report.read_text())
@@ -198,6 +200,8 @@ def main_job(bench: Bench) -> list[Row]:
             abs(grown - 1) <= 0.02,
         )
     )
+    levels = statistics.median(bench.quantize(large, "--pyramid")[0] for _ in range(sizes.rounds)) / seconds
+    rows.append(Row("the gigapixel with its reduced levels", f"{levels:.2f} times the time without", "none asked", None))
     growth = seconds / statistics.median(run[0] for run in runs)
     pixels = (sizes.large / sizes.small) ** 2
     what = f"time at {pixels:.0f} times the pixels ({mpx(sizes.small)} to {mpx(sizes.large)})"
@@ -233,6 +237,28 @@ def peers(bench: Bench) -> list[Row]:
             figure = f"{ratio:.2f} times ({ours:.1f} to {theirs:.1f} s)"
             bar = "at most 0.5" if size == largest else "0.5 is asked at the largest size"
             rows.append(Row(f"quantize {mpx(size)} against {name}", figure, bar, ratio <= 0.5))
+    return rows
+
+
+def kinds(bench: Bench) -> list[Row]:
+    """Every kind of file, against decoding all of it twice with bare imagecodecs."""
+    size, rows = bench.sizes.small, []
+    for name, kind in KINDS.items():
+        path = bench.work / f"kind-{size}-{name.replace(' ', '-').replace(',', '')}.tif"
+        if not path.exists():
+            part = path.with_suffix(".part")
+            write_kind(part, kind, bench.image(size))
+            part.rename(path)
+        pairs = []
+        for _ in range(bench.sizes.rounds):
+            run = bench.quantize(path, "--max-iter", "20")
+            pairs.append((run, 2 * timed(lambda path=path, kind=kind: decode_all(path, kind))))
+        ratio = statistics.median(run[0] / floor for run, floor in pairs)
+        (seconds, report), floor = pairs[-1]
+        passes = 2 if report["method"] in ("exact", "lossless") else report["iterations"] + 2
+        figure = f"{ratio:.2f} times ({seconds:.1f} to {floor:.1f} s; reads it {passes} times)"
+        bar = "none asked" if kind.bar is None else f"at most {kind.bar}"
+        rows.append(Row(f"{mpx(size)}, {name}", figure, bar, None if kind.bar is None else ratio <= kind.bar))
     return rows
 
 
@@ -276,7 +302,7 @@ def main() -> None:
     bench = Bench(arguments.work, SMOKE if arguments.smoke else FULL)
     print(machine())
     rows = []
-    for measure in (photo, em_against_sklearn, main_job, peers):
+    for measure in (photo, em_against_sklearn, main_job, kinds, peers):
         for row in measure(bench):
             print(row.markdown(), flush=True)
             rows.append(row)

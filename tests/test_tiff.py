@@ -362,7 +362,7 @@ def test_samples_of_other_types_are_spread_over_a_type_that_is_fitted(name, byte
 @pytest.mark.parametrize(("bands", "photometric"), [(1, "minisblack"), (1, "miniswhite"), (3, "rgb")])
 def test_packed_bits_are_spread_over_the_whole_range(bands, photometric, bits, tmp_path):
     dtype = np.uint8 if bits <= 8 else np.uint16
-    stored = smooth(HEIGHT, WIDTH, bands, dtype) >> (8 * stored_size(dtype) - bits)
+    stored = smooth(HEIGHT, WIDTH, bands, dtype) >> (8 * np.dtype(dtype).itemsize - bits)
     tifffile.imwrite(
         path := tmp_path / "image.tif", stored.squeeze(), bitspersample=bits, photometric=photometric, rowsperstrip=7
     )
@@ -373,10 +373,6 @@ def test_packed_bits_are_spread_over_the_whole_range(bands, photometric, bits, t
     assert valid is None
     np.testing.assert_array_equal(pixels, full - expected if photometric == "miniswhite" else expected)
     np.testing.assert_array_equal(read(path, WINDOW).pixels, pixels[WINDOW.slices])
-
-
-def stored_size(dtype):
-    return np.dtype(dtype).itemsize
 
 
 def test_a_bilevel_image_is_black_and_white(tmp_path):
@@ -399,8 +395,9 @@ def test_a_palette_is_looked_up(bits, scale, tmp_path):
     palette = np.random.default_rng(0).integers(0, 256, (2**bits, 3)).astype(np.uint16)
     palette[-1] = 255  # so that 8-bit values are told from 16-bit ones
     stored = np.random.default_rng(1).integers(0, 2**bits, (HEIGHT, WIDTH)).astype(dtype)
-    options = {"photometric": "palette", "colormap": (palette * scale).T, "bitspersample": bits}
-    tifffile.imwrite(path := tmp_path / "image.tif", stored, rowsperstrip=7, **options)
+    colour_map = (320, "H", 3 * 2**bits, (palette * scale).T.reshape(-1), True)
+    path = write_tiff(tmp_path / "image.tif", stored[:, :, None], rowsperstrip=7, bitspersample=bits, extratags=[colour_map])
+    set_tag(path, "PhotometricInterpretation", 3)
     pixels, valid = read(path)
     assert (pixels.dtype, valid) == (np.uint8, None)
     np.testing.assert_array_equal(pixels, palette[stored])
@@ -414,8 +411,7 @@ def rgba(dtype):
     samples = smooth(HEIGHT, WIDTH, 4)
     samples[:10, :10, 3], samples[-10:, -10:, 3] = 0, 255
     full = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1
-    scaled = samples * (full / 255)
-    scaled = scaled.astype(dtype)
+    scaled = (samples * (full / 255)).astype(dtype)
     return scaled[:, :, :3], scaled[:, :, 3], full
 
 
@@ -435,19 +431,17 @@ def test_alpha_masks_where_it_is_0_and_is_divided_out(kind, dtype, planarconfig,
         assert image.maskable
         pixels, valid = whole(image)
     np.testing.assert_array_equal(valid, alpha != 0)
-    expected = samples[:, :, :3].astype(np.float64)
+    expected = samples[valid][:, :3].astype(np.float64)
     if ALPHAS[kind]:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            expected = np.minimum(expected * full / alpha[:, :, None], full)
-            expected = np.rint(expected) if full > 1 else expected
-    np.testing.assert_allclose(pixels[valid], expected[valid], rtol=1e-6)
+        expected = np.minimum(expected * full / alpha[valid][:, None], full)
+    np.testing.assert_allclose(pixels[valid], expected, rtol=1e-6, atol=0.5 if full > 1 else 0)
     assert read(path, Window(20, 20, 30, 30)).valid is None
 
 
 def test_more_colour_than_alpha_is_no_more_than_white(tmp_path):
-    samples = np.array([[[200, 100, 50, 100]]], np.uint8)
+    samples = np.array([[[200, 101, 20, 100]]], np.uint8)
     path = write_tiff(tmp_path / "image.tif", samples, extrasamples=["assocalpha"])
-    np.testing.assert_array_equal(read(path).pixels, [[[255, 255, 128]]])
+    np.testing.assert_array_equal(read(path).pixels, [[[255, 255, 51]]])
 
 
 def test_alpha_may_be_taken_as_a_band(tmp_path):
@@ -534,10 +528,10 @@ def test_cmyk_without_a_profile_is_converted_by_the_formula(tmp_path):
 
 
 def test_lab_is_converted_as_little_cms_does_for_pillow(tmp_path):
-    lab = smooth(HEIGHT, WIDTH)
-    tifffile.imwrite(path := tmp_path / "image.tif", lab ^ np.array([0, 128, 128], np.uint8), photometric="cielab")
+    tifffile.imwrite(path := tmp_path / "image.tif", smooth(HEIGHT, WIDTH), photometric="cielab")
     convert = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
-    expected = np.asarray(ImageCms.applyTransform(Image.frombytes("LAB", (WIDTH, HEIGHT), lab.tobytes()), convert))
+    with Image.open(path) as image:
+        expected = np.asarray(ImageCms.applyTransform(image, convert))
     assert np.abs(read(path).pixels.astype(int) - expected).max() <= 2
 
 
@@ -561,14 +555,8 @@ def test_complex_samples_are_refused_by_name(dtype, tmp_path):
 
 
 def test_signed_samples_of_24_bits_are_refused_by_name(tmp_path):
-    tifffile.imwrite(
-        path := tmp_path / "image.tif",
-        np.zeros((32, 32), np.uint32),
-        bitspersample=24,
-        photometric="minisblack",
-        extratags=[(339, 3, 1, 1, True)],
-    )
-    set_tag(path, "SampleFormat", 2)
+    tifffile.imwrite(path := tmp_path / "image.tif", np.zeros((32, 32), np.int32), photometric="minisblack")
+    set_tag(path, "BitsPerSample", 24)
     with pytest.raises(UnsupportedImageError, match="samples are signed of 24 bits, which are not supported; convert it first"):
         open_image(path)
 
@@ -583,7 +571,6 @@ def test_signed_samples_of_24_bits_are_refused_by_name(tmp_path):
         (10, 3, "ITULAB"),
         (4, 1, "MASK"),
         (777, 1, "777"),
-        (6, 1, "YCBCR"),
         (8, 1, "CIELAB"),
         (5, 3, "SEPARATED"),
     ],
