@@ -77,9 +77,10 @@ def naive_model(model):
     return *(np.array(model[name]) for name in ("weights", "means", "covariances")), model["covariance_type"]
 
 
-def colours_of(pixels):
-    """Pixels as colours in [0, 1], shape (n, bands)."""
-    return pixels.reshape(-1, pixels.shape[-1]) / np.iinfo(pixels.dtype).max
+def colours_of(pixels, value_range=None):
+    """Pixels as colours in [0, 1], shape (n, bands); of floats and wide integers, what 0 and 1 stand for must be given."""
+    low, high = (0, np.iinfo(pixels.dtype).max) if value_range is None else value_range
+    return (pixels.reshape(-1, pixels.shape[-1]).astype(np.float64) / 2 - low / 2) / ((high / 2 - low / 2) or 1)
 
 
 def psnr(pixels, colours):

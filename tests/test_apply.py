@@ -29,7 +29,7 @@ def model_file(model, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["exact", "stream", "minibatch"])
-@pytest.mark.parametrize("options", [{}, {"labels": True}, {"compression": "lzw", "tile_size": 64}])
+@pytest.mark.parametrize("options", [{}, {"output": "labels"}, {"output": "rgb"}, {"compression": "lzw", "tile_size": 64}])
 def test_a_model_gives_its_own_image_the_bytes_of_quantize(options, method, tmp_path):
     mixture, fitted = fit_image(PHOTO, n_components=6, method=method)
     quantized = quantize(PHOTO, tmp_path / "1.tif", n_components=6, method=method, **options)
@@ -74,6 +74,70 @@ def test_a_model_of_other_bands_is_refused(bands, model, tmp_path):
     with pytest.raises(ModelError, match=rf"in\.tif: {bands} bands; the model is for 3"):
         apply(model, path, tmp_path / "out.tif")
     assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.fixture(scope="module")
+def float_model():
+    """A model of floats in [-50, 150]."""
+    pixels = smooth(60, 70).astype(np.float32) / 255
+    pixels[0, 0], pixels[1, 1] = 0, 1
+    return fit_image(pixels * 200 - 50, n_components=4)[0]
+
+
+def test_a_model_of_floats_serves_floats_of_any_range(float_model, tmp_path):
+    assert float_model.range == (-50, 150)
+    pixels = smooth(80, 90, seed=1).astype(np.float64) * 2 - 250  # some lie below the range
+    report = apply(float_model, pixels, path := tmp_path / "out.tif")
+    labels = naive.labels((pixels.reshape(-1, 3) + 50) / 200, naive_model(float_model.to_dict()))
+    assert (tifffile.imread(path).reshape(-1) != labels).mean() < 1e-3
+    assert report.model["range"] == [-50, 150]
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(np.uint8, "integers of up to 16 bits"), (np.int16, "integers of up to 16 bits")])
+def test_a_model_of_floats_is_refused_for_integers(dtype, kind, float_model, tmp_path):
+    with pytest.raises(ModelError, match=f"array: samples are {kind}; the model is for floats or wider integers, fit one"):
+        apply(float_model, smooth(30, 30).astype(dtype), tmp_path / "out.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32, np.uint64])
+def test_a_model_of_integers_is_refused_for_floats_and_wider_integers(dtype, model, tmp_path):
+    with pytest.raises(ModelError, match="array: samples are floats or wider integers; the model is for integers of up to 16"):
+        apply(model, smooth(30, 30).astype(dtype), tmp_path / "out.tif")
+
+
+def masked_photo(photo):
+    """The photo without a disk, as a masked array."""
+    y, x = np.mgrid[:512, :512]
+    disk = (y - 200) ** 2 + (x - 300) ** 2 < 90**2
+    return np.ma.array(photo, mask=disk[:, :, None].repeat(3, axis=2)), disk
+
+
+@pytest.mark.parametrize("output", ["palette", "labels"])
+def test_masked_pixels_get_one_label_more_which_is_nodata(output, model, photo, tmp_path):
+    pixels, disk = masked_photo(photo)
+    apply(model, photo, tmp_path / "whole.tif", output=output)
+    report = apply(model, pixels, path := tmp_path / "out.tif", output=output)
+    labels = tifffile.imread(path)
+    assert report.nodata == 6
+    assert (labels[disk] == 6).all()
+    np.testing.assert_array_equal(labels[~disk], tifffile.imread(tmp_path / "whole.tif")[~disk])
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.pages.first.tags["GDAL_NODATA"].value == "6"
+
+
+def test_a_mask_that_masks_nothing_changes_no_byte(model, photo, tmp_path):
+    apply(model, photo, tmp_path / "1.tif")
+    report = apply(model, np.ma.array(photo, mask=False), tmp_path / "2.tif")
+    alpha = np.dstack([photo, np.full((512, 512), 9, np.uint8)])
+    apply(model, write_tiff(tmp_path / "in.tif", alpha, extrasamples=["unassalpha"], tile=(256, 256)), tmp_path / "3.tif")
+    assert report.nodata is None
+    assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "2.tif").read_bytes() == (tmp_path / "3.tif").read_bytes()
+
+
+def test_an_image_that_is_all_mask_is_all_nodata(model, photo, tmp_path):
+    report = apply(model, np.ma.array(photo, mask=True), path := tmp_path / "out.tif")
+    assert (tifffile.imread(path) == 6).all()
+    assert (report.nodata, report.colors_used, report.psnr_db) == (6, 0, None)
 
 
 @pytest.mark.parametrize(("threads", "chunk_size"), [(1, "50000px"), (2, "1MiB"), (4, "64MiB")])

@@ -68,6 +68,12 @@ def make_corrupt(path):
     path.write_bytes(data)
 
 
+def make_tagged(path, pixels, tag, value):
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages.first.tags[tag].overwrite(value)
+
+
 ZEROS = np.zeros((9, 9), np.uint8)
 INPUTS = {
     "does not exist": (lambda path: None, "no such file or directory"),
@@ -79,12 +85,14 @@ INPUTS = {
     "has a truncated tile": (make_truncated, r"tile 2 is truncated \(10 of [\d,]+ bytes\); the file may still be copying"),
     "has a corrupt tile": (make_corrupt, r"tile 2 is corrupt \(.+\)"),
     "is a truncated PNG": (lambda path: path.write_bytes(PNG[: len(PNG) // 2]), "cannot be decoded"),
-    "has 32-bit floats": (lambda path: tifffile.imwrite(path, ZEROS.astype(np.float32)), "floats of 32 bits; .*convert it"),
-    "has signed samples": (lambda path: tifffile.imwrite(path, ZEROS.astype(np.int16)), "signed of 16 bits; .*convert it"),
-    "has single bits": (lambda path: tifffile.imwrite(path, ZEROS.astype(bool)), "unsigned of 1 bits; .*convert it"),
-    "is negative": (lambda path: tifffile.imwrite(path, ZEROS, photometric="miniswhite"), "colours are MINISWHITE.*convert it"),
-    "is a palette": (lambda path: Image.new("P", (9, 9)).save(path), "colours are PALETTE.*convert it"),
-    "is CMYK": (lambda path: Image.new("CMYK", (9, 9)).save(path), "colours are SEPARATED.*convert it"),
+    "has complex samples": (lambda path: tifffile.imwrite(path, ZEROS * 1j), "complex floats of 128 bits, .*; convert it"),
+    "has signed samples of 24 bits": (lambda path: make_tagged(path, ZEROS.astype(np.int32), "BitsPerSample", 24),
+                                      "signed of 24 bits, .*; convert it"),
+    "is raw from a camera": (lambda path: make_tagged(path, ZEROS, "PhotometricInterpretation", 32803), "CFA .*convert it"),
+    "is LogLuv": (lambda path: make_tagged(path, ZEROS, "PhotometricInterpretation", 32845), "LOGLUV .*convert it"),
+    "is old-style JPEG": (lambda path: make_tagged(path, ZEROS, "Compression", 6), "old-style JPEG .*convert it"),
+    "has an unknown codec": (lambda path: make_tagged(path, ZEROS, "Compression", 40000), "compression 40000 .*convert it"),
+    "lacks its colours": (lambda path: make_tagged(path, ZEROS, "PhotometricInterpretation", 3), "without a whole colour map"),
 }  # fmt: skip
 COMMANDS = ["quantize bad.tif out.tif", "fit in.tif bad.tif -o out.json", "apply model.json bad.tif out.tif", "info bad.tif"]
 
@@ -154,6 +162,27 @@ def test_a_model_that_cannot_be_used(name, folder, capfd):
     assert line.startswith("streamgmm: bad.json: ")
 
 
+def test_a_model_for_other_samples(folder, capfd):
+    tifffile.imwrite(folder / "other.tif", smooth(20, 20).astype(np.float32), photometric="rgb")
+    code, line = refused("apply model.json other.tif out.tif", folder, capfd)
+    assert code == INPUT
+    assert_matches("other.tif: samples are floats or wider integers; the model is for integers of up to 16 bits, fit one", line)
+
+
+def test_images_of_different_samples(folder, capfd):
+    tifffile.imwrite(folder / "other.tif", smooth(20, 20).astype(np.float32), photometric="rgb")
+    code, line = refused("fit in.tif other.tif -o out.json", folder, capfd)
+    assert code == INPUT
+    assert_matches("other.tif: samples are float32, those of in.tif are uint8; fit images of one kind", line)
+
+
+def test_images_that_are_all_mask(folder, capfd):
+    write_tiff(folder / "clear.tif", np.zeros((20, 20, 4), np.uint8), extrasamples=["unassalpha"])
+    code, line = refused("fit clear.tif -o out.json", folder, capfd)
+    assert code == INPUT
+    assert_matches("clear.tif: every pixel is masked .*; there is nothing to fit", line)
+
+
 @pytest.mark.parametrize("bands", [1, 2, 4])
 def test_a_model_for_other_bands(bands, folder, capfd):
     write_tiff(folder / "other.tif", smooth(20, 20, bands))
@@ -193,28 +222,70 @@ WRITE_OPTIONS = {
     "--compression jpeg": "compression is 'jpeg'; choose none, deflate, lzw, zstd",
     "--tile-size 100": "tile size is 100; TIFF asks for a multiple of 16",
     "--tile-size 0": "tile size is 0; TIFF asks for a multiple of 16",
+    "--output jpeg": "output is 'jpeg'; choose palette, labels, rgb",
+    "--compression-level 13": "compression level is 13; choose 0 to 12",
+    "--compression zstd --compression-level 0": "compression level is 0; choose 1 to 22",
+    "--compression lzw --compression-level 1": "compression level is 1; lzw has none",
+    "--layout flat": "layout is 'flat'; choose chained, subifd, cog",
+    "--resampling average": "resampling is 'average'; choose mode, nearest",
+    "--bigtiff maybe": "bigtiff is 'maybe'; choose auto, yes, no",
+    "--pack --output rgb": "pack is for palettes and labels; RGB samples have 8 bits",
+    "--display-bands 1,2": r"display bands are \(1, 2\); name one, or three for red, green and blue",
+    "--palette-out colours.act": "colours.act: what kind of palette. Choose a name that ends in .gpl, .json, .txt",
+    "--palette-out out.tif": "out.tif: two outputs have one name; give each its own",
+    "--confidence ./out.tif": "out.tif: two outputs have one name; give each its own",
 }
 
 
-@pytest.mark.parametrize("option", OPTIONS | WRITE_OPTIONS)
+READ_OPTIONS = {
+    "--bands 4": "in.tif: bands are 4; choose from 1 to 3",
+    "--bands 0,1": "in.tif: bands are 0,1; choose from 1 to 3",
+    "--page 1": "in.tif: there is no page 1; pages are 0 to 0",
+    "--page -1": "in.tif: there is no page -1; pages are 0 to 0",
+    "--level 1": r"in.tif: level is 1; page 0 has 0 \(120 x 100\)",
+    "--level -1": r"in.tif: level is -1; page 0 has 0 \(120 x 100\)",
+    "--page 0 --all-pages": "page and all-pages exclude each other; choose one",
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS | READ_OPTIONS | WRITE_OPTIONS)
 def test_an_option_that_makes_no_sense(option, folder, capfd):
     code, line = refused(f"quantize in.tif out.tif {option}", folder, capfd)
     assert code == USAGE
-    assert_matches((OPTIONS | WRITE_OPTIONS)[option], line)
+    assert_matches((OPTIONS | READ_OPTIONS | WRITE_OPTIONS)[option], line)
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", OPTIONS | READ_OPTIONS)
 def test_an_option_of_fit_that_makes_no_sense(option, folder, capfd):
     code, line = refused(f"fit in.tif -o out.json {option}", folder, capfd)
     assert code == USAGE
-    assert_matches(OPTIONS[option], line)
+    assert_matches((OPTIONS | READ_OPTIONS)[option], line)
 
 
-@pytest.mark.parametrize("option", [*WRITE_OPTIONS, "--chunk-size much", "--threads 0"])
+@pytest.mark.parametrize("option", [*READ_OPTIONS, *WRITE_OPTIONS, "--chunk-size much", "--threads 0"])
 def test_an_option_of_apply_that_makes_no_sense(option, folder, capfd):
     code, line = refused(f"apply model.json in.tif out.tif {option}", folder, capfd)
     assert code == USAGE
-    assert_matches((OPTIONS | WRITE_OPTIONS)[option], line)
+    assert_matches((OPTIONS | READ_OPTIONS | WRITE_OPTIONS)[option], line)
+
+
+@pytest.mark.parametrize("option", ["--bands red", "--nodata none", "--page first", "--level half", "--display-bands 1;2"])
+def test_an_option_that_is_no_number(option, folder, capfd):
+    before = contents(folder)
+    with pytest.raises(SystemExit) as left:
+        main(["quantize", "in.tif", "out.tif", *option.split()])
+    assert left.value.code == USAGE
+    assert option.split()[0] in capfd.readouterr().err
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("option", ["--display-bands 4", "--display-bands 1,2,0"])
+def test_bands_to_show_that_the_model_does_not_have(option, folder, capfd):
+    bands = option.split()[1]
+    for command in ("apply model.json in.tif out.tif", "quantize in.tif out.tif --threads 1"):
+        code, line = refused(f"{command} {option}", folder, capfd)
+        assert code == USAGE
+        assert_matches(f"display bands are {bands}; the model has bands 1 to 3", line)
 
 
 def test_a_method_that_cannot_be_had(folder, capfd):
@@ -385,7 +456,7 @@ def test_a_refusal_is_one_line_in_a_real_process(arguments, code, line, folder):
     assert run(folder, *arguments) == (code, f"streamgmm: {line}\n")
 
 
-@pytest.mark.parametrize("name", ["has a truncated tile", "has a corrupt tile", "is no TIFF inside", "has 32-bit floats"])
+@pytest.mark.parametrize("name", ["has a truncated tile", "has a corrupt tile", "is no TIFF inside", "has complex samples"])
 def test_a_bad_tiff_is_one_line_in_a_real_process(name, folder):
     INPUTS[name][0](folder / "bad.tif")
     code, error = run(folder, "quantize", "bad.tif", "out.tif")

@@ -40,8 +40,15 @@ def leave(*arguments):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A small image in strips."""
-    return write_tiff(tmp_path_factory.mktemp("cli") / "in.tif", smooth(100, 120), compression="deflate", rowsperstrip=16)
+    """Small images in one file: one in strips with a reduced level, some pixels of 77, and another."""
+    pixels = smooth(100, 120)
+    pixels[40:60, 30:50] = 77
+    options = {"compression": "deflate", "photometric": "rgb", "metadata": None}
+    with tifffile.TiffWriter(path := tmp_path_factory.mktemp("cli") / "in.tif") as writer:
+        writer.write(pixels, rowsperstrip=16, **options)
+        writer.write(pixels[::2, ::2], subfiletype=1, **options)
+        writer.write(smooth(50, 70, seed=1), **options)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +77,27 @@ FIT_OPTIONS = {
     "--chunk-size 1Mpx": {"chunk_size": "1Mpx"},
     "--threads 2": {"threads": 2},
 }
+READ_OPTIONS = {
+    "--bands 2,1,3": {"bands": (2, 1, 3)},
+    "--nodata 77": {"nodata": 77.0},
+    "--page 1": {"page": 1},
+    "--level 1": {"level": 1},
+    "--page 2 --level 0": {"page": 2},
+    "--all-pages": {"all_pages": True},
+}
 WRITE_OPTIONS = {
-    "--labels": {"labels": True},
+    "--labels": {"output": "labels"},
+    "--output rgb": {"output": "rgb"},
+    "--compression-level 9": {"compression_level": 9},
+    "--tile-size 16 --pyramid": {"tile_size": 16, "pyramid": True},
+    "--layout subifd --tile-size 16 --pyramid": {"layout": "subifd", "tile_size": 16, "pyramid": True},
+    "--layout cog --tile-size 16": {"layout": "cog", "tile_size": 16},
+    "--layout cog --tile-size 16 --no-pyramid": {"layout": "cog", "tile_size": 16, "pyramid": False},
+    "--tile-size 16 --pyramid --resampling nearest": {"tile_size": 16, "pyramid": True, "resampling": "nearest"},
+    "--pack": {"pack": True},
+    "--bigtiff yes": {"bigtiff": "yes"},
+    "--display-bands 3,2,1": {"display_bands": (3, 2, 1)},
+    "--display-bands 2": {"display_bands": (2,)},
     "--compression lzw": {"compression": "lzw"},
     "--compression none": {"compression": "none"},
     "--compression zstd": {"compression": "zstd"},
@@ -79,27 +105,58 @@ WRITE_OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("option", FIT_OPTIONS | WRITE_OPTIONS)
+OPTIONS = FIT_OPTIONS | READ_OPTIONS | WRITE_OPTIONS
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_of_quantize_is_that_of_the_library(option, source, tmp_path):
-    streamgmm.quantize(
-        source, tmp_path / "expected.tif", **{"n_components": 3, "threads": 1} | (FIT_OPTIONS | WRITE_OPTIONS)[option]
-    )
+    streamgmm.quantize(source, tmp_path / "expected.tif", **{"n_components": 3, "threads": 1} | OPTIONS[option])
     assert leave("quantize", source, tmp_path / "out.tif", "-k", 3, "--threads", 1, *option.split()) == 0
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "expected.tif").read_bytes()
 
 
-@pytest.mark.parametrize("option", FIT_OPTIONS)
+@pytest.mark.parametrize("option", FIT_OPTIONS | READ_OPTIONS)
 def test_an_option_of_fit_is_that_of_the_library(option, source, tmp_path):
-    mixture, _ = streamgmm.fit_image(source, **{"n_components": 3, "threads": 1} | FIT_OPTIONS[option])
+    mixture, _ = streamgmm.fit_image(source, **{"n_components": 3, "threads": 1} | OPTIONS[option])
     assert leave("fit", source, "-o", tmp_path / "model.json", "-k", 3, "--threads", 1, *option.split()) == 0
     assert (tmp_path / "model.json").read_text() == mixture.to_json()
 
 
-@pytest.mark.parametrize("option", [*WRITE_OPTIONS, "--chunk-size 1MiB", "--threads 2"])
+@pytest.mark.parametrize("option", [*READ_OPTIONS, *WRITE_OPTIONS, "--chunk-size 1MiB", "--threads 2"])
 def test_an_option_of_apply_is_that_of_the_library(option, source, model, tmp_path):
-    streamgmm.apply(model, source, tmp_path / "expected.tif", **(FIT_OPTIONS | WRITE_OPTIONS)[option])
+    streamgmm.apply(model, source, tmp_path / "expected.tif", **OPTIONS[option])
     assert leave("apply", model, source, tmp_path / "out.tif", *option.split()) == 0
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "expected.tif").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["gpl", "json", "txt"])
+def test_a_palette_and_a_confidence_are_those_of_the_library(suffix, source, model, tmp_path):
+    folders = ours, theirs = tmp_path / "library", tmp_path / "command"
+    for folder in folders:
+        folder.mkdir()
+    streamgmm.apply(model, source, ours / "out.tif", palette_out=ours / f"palette.{suffix}", confidence=ours / "sure.tif")
+    more = ["--palette-out", theirs / f"palette.{suffix}", "--confidence", theirs / "sure.tif"]
+    assert leave("apply", model, source, theirs / "out.tif", *more) == 0
+    contents = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+    assert contents[0] == contents[1]
+    assert contents[0].keys() == {"out.tif", f"palette.{suffix}", "sure.tif"}
+
+
+def test_an_image_that_is_all_mask_is_done_with_a_warning(tmp_path):
+    path = write_tiff(tmp_path / "in.tif", np.full((30, 40, 3), 5, np.uint8), compression="deflate")
+    done = run("quantize", path, tmp_path / "out.tif", "--nodata", 5, "--report", "-")
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"streamgmm: {path}: every pixel is masked (nodata, alpha 0, mask or NaN); there is nothing to fit; "
+        "the output is all nodata\n"
+    )
+    report = json.loads(done.stdout)
+    assert (report["method"], report["model"], report["nodata"]) == ("none", None, 0)
+    assert (tifffile.imread(tmp_path / "out.tif") == 0).all()
+    done = run("fit", path, "-o", tmp_path / "model.json", "--nodata", 5)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert "every pixel is masked" in done.stderr
+    assert not (tmp_path / "model.json").exists()
 
 
 def test_the_defaults_of_the_command_are_those_of_the_library(source, tmp_path):
@@ -298,6 +355,9 @@ def test_help_names_every_option_with_its_default(capsys):
         "--chunk-size",
     ]
     options += ["--threads", "--labels", "--compression", "--tile-size", "--overwrite", "--report", "-q", "-v"]
+    options += ["--bands", "--nodata", "--page", "--level", "--all-pages", "--output", "--compression-level", "--layout"]
+    options += ["--pyramid", "--no-pyramid", "--resampling", "--pack", "--bigtiff", "--display-bands", "--palette-out"]
+    options += ["--confidence"]
     assert [option for option in options if option not in text] == []
     assert all(default in text for default in ("16", "full", "auto", "kmeans", "64MiB", "deflate", "Exit codes"))
 
@@ -409,11 +469,10 @@ def test_every_public_name_is_there():
 TILE = 1024
 
 
-def write_alike(path, side, grey):
-    """Write a TIFF of one grey but for its first tile, which is 200; grey 0 is written by leaving its tiles out."""
+def write_alike(path, side, absent):
+    """Write a TIFF that is 200 in its first tile and 77 in all others, which are one in the file, or absent."""
     encode = tifffile.TIFF.COMPRESSORS[8]
-    first = encode(np.full((TILE, TILE), 200, np.uint8))
-    rest = encode(np.full((TILE, TILE), grey, np.uint8)) if grey else b""
+    first, rest = (encode(np.full((TILE, TILE), grey, np.uint8)) for grey in (200, 77))
     n_tiles = (-(-side // TILE)) ** 2
     options = {
         "shape": (side, side),
@@ -422,21 +481,31 @@ def write_alike(path, side, grey):
         "compression": "deflate",
         "photometric": "minisblack",
     }
-    tifffile.imwrite(path, chain([first], repeat(rest, n_tiles - 1)), bigtiff=True, metadata=None, **options)
+    tiles = chain([first, b"" if absent else rest], repeat(b"", n_tiles - 2))
+    tifffile.imwrite(path, tiles, bigtiff=True, metadata=None, **options)
+    if not absent:
+        with tifffile.TiffFile(path, mode="r+b") as tiff:
+            for name in ("TileOffsets", "TileByteCounts"):
+                tag = tiff.pages.first.tags[name]
+                tag.overwrite([*tag.value[:2], *[tag.value[1]] * (n_tiles - 2)])
     return path
 
 
-@pytest.mark.parametrize("grey", [77, 0], ids=["written", "sparse"])
+@pytest.mark.parametrize("absent", [False, True])
 @pytest.mark.parametrize("side", [3000, pytest.param(65_600, marks=pytest.mark.slow)])
-def test_an_image_of_any_number_of_pixels_is_counted_right(side, grey, tmp_path):
-    source = write_alike(tmp_path / "in.tif", side, grey)
+def test_an_image_of_any_number_of_pixels_is_counted_right(side, absent, tmp_path):
+    source = write_alike(tmp_path / "in.tif", side, absent)
+    assert source.stat().st_size < 200_000
     done = run("quantize", source, tmp_path / "out.tif", "--report", "-")
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
-    assert report["pixels"]["count"] == report["pixels"]["label"] == side**2
-    assert (report["method"], report["distinct_colors"], report["colors_used"], report["psnr_db"]) == ("lossless", 2, 2, None)
-    assert report["model"]["weights"] == [(side**2 - TILE**2) / side**2, TILE**2 / side**2]
-    assert report["model"]["means"] == [[grey / 255], [200 / 255]]
+    assert report["pixels"]["label"] == side**2
+    assert report["pixels"]["count"] == (TILE**2 if absent else side**2)
+    n_colours = 1 if absent else 2
+    assert (report["method"], report["psnr_db"], report["nodata"]) == ("lossless", None, 1 if absent else None)
+    assert report["distinct_colors"] == report["colors_used"] == n_colours
+    assert report["model"]["weights"] == ([1] if absent else [(side**2 - TILE**2) / side**2, TILE**2 / side**2])
+    assert report["model"]["means"] == [[77 / 255], [200 / 255]][-n_colours:]
     assert report["peak_memory_bytes"] < 700 << 20
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
         assert tiff.pages.first.shape == (side, side)

@@ -60,12 +60,20 @@ def test_the_output_does_not_depend_on_the_number_of_threads(threads, method, so
     assert digest(source, tmp_path / "out.tif", method=method, threads=threads) == expected(source, path, method)
 
 
+ARRAYS = {
+    "grey": smooth(200, 300, 1),
+    "four bands": smooth(200, 300, 4),
+    "16 bits": smooth(200, 300, 3, np.uint16),
+    "floats, some masked": np.where(smooth(200, 300, 1, seed=1) < 100, np.nan, smooth(200, 300) / 255),
+    "8 bits, some masked": np.ma.masked_less(smooth(200, 300), 90),
+}
+
+
 @pytest.mark.parametrize(("chunk_size", "threads"), [("1px", 1), ("100KiB", 4), ("64MiB", 2)])
-@pytest.mark.parametrize(("bands", "dtype"), [(1, np.uint8), (4, np.uint8), (3, np.uint16)])
-def test_arrays_of_other_samples_give_the_same_bytes(bands, dtype, chunk_size, threads, tmp_path):
-    pixels = smooth(200, 300, bands, dtype)
-    first = digest(pixels, tmp_path / "1.tif")
-    assert digest(pixels, tmp_path / "2.tif", chunk_size=chunk_size, threads=threads) == first
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_of_other_samples_give_the_same_bytes(name, chunk_size, threads, tmp_path):
+    first = digest(ARRAYS[name], tmp_path / "1.tif")
+    assert digest(ARRAYS[name], tmp_path / "2.tif", chunk_size=chunk_size, threads=threads) == first
 
 
 @pytest.mark.parametrize("covariance_type", ["tied", "diag", "spherical"])

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 import streamgmm
-from streamgmm.errors import Cancelled, ImageReadError, OptionError, UnsupportedImageError
+from streamgmm.errors import Cancelled, ImageReadError, ModelError, OptionError, UnsupportedImageError
 
 from . import naive
 from .images import PHOTO, colours_of, naive_model, palette_of, posterized, smooth, write_tiff
@@ -41,7 +41,7 @@ def test_images_of_other_sizes_are_fitted_as_their_pixels(method):
 
 def test_one_palette_serves_all_images(tmp_path):
     mixture, report = fit_image(PARTS, n_components=4)
-    assert report.input == ["array"] * 3
+    assert report.input == ["array"]
     for number, part in enumerate(PARTS):
         streamgmm.apply(mixture, part, path := tmp_path / f"{number}.tif")
         with tifffile.TiffFile(path) as tiff:
@@ -61,7 +61,7 @@ def test_paths_and_arrays_may_be_mixed(tmp_path):
     mixed, report = fit_image([path, PARTS[1], str(path)], n_components=3)
     arrays, _ = fit_image([PARTS[0], PARTS[1], PARTS[0]], n_components=3)
     assert mixed.to_json() == arrays.to_json()
-    assert report.input == [str(path), "array", str(path)]
+    assert report.input == [str(path), "array"]
 
 
 def test_a_large_image_counts_more_than_a_small_one():
@@ -178,6 +178,43 @@ def test_a_fit_of_lossless_colours_is_a_model_of_them():
     assert mixture.n_components == 5
     colours = np.unique(pixels.reshape(-1, 3), axis=0)
     np.testing.assert_array_equal(np.unique(np.rint(mixture.means * 255), axis=0), colours)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_fit_has_converged_on_every_pixel_that_is_not_masked(method):
+    pixels, tol = smooth(400, 500), 1e-5
+    y, x = np.mgrid[:400, :500]
+    valid = (x // 37 + y // 41) % 3 > 0
+    masked = np.ma.array(pixels, mask=~valid[:, :, None].repeat(3, axis=2))
+    mixture, report = fit_image(masked, method=method, tol=tol, n_components=4, reg_covar=0, max_iter=300)
+    (now, then), _ = naive.expectation_maximization(colours_of(pixels[valid]), naive_model(mixture.to_dict()), 2, 0)
+    assert -1e-6 < now - report.log_likelihood[-1] < tol
+    assert 0 <= then - now < 1.1 * tol
+
+
+def test_floats_of_one_scale_have_one_range():
+    parts = [smooth(90, 110, seed=1) / 255.0, smooth(50, 30, seed=2) / 51.0 - 1]
+    mixture, _ = fit_image([part.astype(np.float32) for part in parts], n_components=4, tol=1e-6, max_iter=300)
+    x = np.concatenate([part.astype(np.float32).reshape(-1, 3) for part in parts])
+    assert mixture.range == (x.min(), x.max())
+    scaled = (x.astype(float) - x.min()) / (x.max() - float(x.min()))
+    (now, then), _ = naive.expectation_maximization(scaled, naive_model(mixture.to_dict()), 2, 1e-6)
+    assert abs(then - now) < 1e-5
+
+
+@pytest.mark.parametrize("other", [np.float32, np.int32])
+def test_floats_and_integers_are_not_fitted_together(other):
+    with pytest.raises(UnsupportedImageError, match=r"samples are float.*, those of array are uint8; fit images of one kind"):
+        fit_image([PARTS[0], PARTS[1].astype(other)])
+
+
+def test_a_fit_that_starts_from_a_model_of_floats_has_its_range():
+    pixels = smooth(90, 110).astype(np.float32)
+    first, _ = fit_image(pixels, n_components=3)
+    second, _ = fit_image(pixels[:50] / 2, n_components=3, init=first)
+    assert second.range == first.range
+    with pytest.raises(ModelError, match="the model is for floats or wider integers"):
+        fit_image(PARTS[0], n_components=3, init=first)
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])

@@ -31,10 +31,44 @@ def sound_files():
         kinds.append({"compression": "lzw", "predictor": 2, "tile": (32, 32), "data": pixels, **more})
     kinds.append({"data": np.moveaxis(pixels, -1, 0), "planarconfig": "separate", "rowsperstrip": 16})
     kinds.append({"data": pixels.astype(np.uint16) * 257, "compression": "adobe_deflate", "tile": (32, 32)})
+    grey = pixels[:, :, 0]
+    nodata = (42113, "s", 0, "7", True)
+    kinds += [
+        {"data": np.dstack([pixels, grey]), "extrasamples": ["assocalpha"], "compression": "lzw", "tile": (32, 32)},
+        {"data": grey, "photometric": "palette", "colormap": np.arange(768, dtype=np.uint16).reshape(3, 256) * 80},
+        {"data": grey >> 4, "photometric": "miniswhite", "bitspersample": 4, "rowsperstrip": 16, "extratags": [nodata]},
+        {"data": grey.astype(np.float32), "photometric": "minisblack", "compression": "adobe_deflate", "predictor": 3},
+        {"data": grey.astype(np.int32), "photometric": "minisblack", "compression": "zstd", "predictor": 2},
+        {"data": np.dstack([pixels, grey]), "photometric": "separated", "compression": "packbits"},
+        {"data": pixels, "photometric": "cielab", "tile": (32, 32)},
+        {"data": pixels, "photometric": "ycbcr"},
+        {"data": pixels, "photometric": "ycbcr", "compression": "jpeg", "subsampling": (2, 2), "tile": (32, 32)},
+    ]
     for kind in kinds:
         file = io.BytesIO()
-        tifffile.imwrite(file, kind.pop("data"), photometric="rgb", metadata=None, **kind)
+        tifffile.imwrite(file, kind.pop("data"), metadata=None, **{"photometric": "rgb"} | kind)
         yield file.getvalue()
+    for codec in ("adobe_deflate", "lzw"):
+        yield with_coarse_chroma(codec)
+
+
+def with_coarse_chroma(codec):
+    """A TIFF of 64 x 64 pixels in YCbCr, a chroma sample to 2 x 2 of them."""
+    file, units = io.BytesIO(), np.random.default_rng(0).integers(0, 256, 32 * 32 * 6).astype(np.uint8)
+    strip = tifffile.TIFF.COMPRESSORS[tifffile.COMPRESSION[codec.upper()]](units.tobytes())
+    options = {"photometric": "ycbcr", "compression": codec, "rowsperstrip": 64, "metadata": None}
+    tifffile.imwrite(file, iter([strip]), shape=(64, 64, 3), dtype=np.uint8, **options)
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        tiff.pages.first.tags["YCbCrSubSampling"].overwrite((2, 2))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("codec", ["adobe_deflate", "lzw"])
+def test_a_file_with_coarse_chroma_is_sound(codec, tmp_path):
+    path = tmp_path / "image.tif"
+    path.write_bytes(with_coarse_chroma(codec))
+    read(path)
 
 
 def damaged(data, generator):
@@ -55,9 +89,10 @@ def read(path):
     try:
         height, width, bands = image.shape
         window = Window(0, 0, min(height, 2048), min(width, 2048))
-        pixels = image.read(window)
+        pixels, valid = image.read(window)
         assert pixels.shape == (window.height, window.width, bands)
         assert pixels.dtype == image.dtype
+        assert valid is None or (valid.shape, valid.dtype) == (pixels.shape[:2], bool)
     finally:
         image.close()
 
@@ -116,7 +151,7 @@ def test_a_predictor_without_compression_is_undone_beside_the_map(tmp_path):
     with tifffile.TiffFile(path, mode="r+b") as tiff:
         tiff.pages.first.tags["Compression"].overwrite(1)
     image = open_image(path)
-    np.testing.assert_array_equal(image.read(Window(0, 0, 64, 64)), pixels)
+    np.testing.assert_array_equal(image.read(Window(0, 0, 64, 64)).pixels, pixels)
     image.close()
 
 

@@ -1,7 +1,7 @@
 """A mixture is a frozen value, and its JSON gives it back to the last bit."""
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ SHAPES = {"full": (4, 3, 3), "tied": (3, 3), "diag": (4, 3), "spherical": (4,)}
 
 def equal(a, b):
     arrays = ("weights", "means", "covariances")
-    return a.covariance_type == b.covariance_type and all(np.array_equal(getattr(a, n), getattr(b, n)) for n in arrays)
+    alike = (a.covariance_type, a.range) == (b.covariance_type, b.range)
+    return alike and all(np.array_equal(getattr(a, n), getattr(b, n)) for n in arrays)
 
 
 def fields(**changes):
@@ -38,9 +39,21 @@ def fields(**changes):
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_json_gives_the_mixture_back_to_the_last_bit(covariance_type, n_bands, n_components):
     mixture = random_mixture(n_components, n_bands, covariance_type)
-    again = Mixture.from_json(mixture.to_json())
-    assert equal(again, mixture)
-    assert again.to_json() == mixture.to_json()
+    for given in (mixture, replace(mixture, range=(-1 / 3, 1e300)), replace(mixture, range=(0, 0))):
+        again = Mixture.from_json(given.to_json())
+        assert equal(again, given)
+        assert again.to_json() == given.to_json()
+
+
+def test_a_model_without_a_range_is_for_integers():
+    assert Mixture.from_json(fields()).range is None
+    assert Mixture.from_json(fields(range=[-2, 5.5])).range == (-2, 5.5)
+
+
+@pytest.mark.parametrize("components", [[2, 0], [3]])
+def test_what_0_and_1_stand_for_is_kept(components):
+    mixture = replace(random_mixture(4, 3), range=(-7, 9))
+    assert mixture.take(components).range == mixture.ordered().range == (-7, 9)
 
 
 def test_json_has_a_line_for_each_component_and_says_what_it_is():
@@ -61,8 +74,10 @@ def test_info_is_for_a_person():
         "components": 2,
         "bands": 1,
         "covariances": "spherical",
+        "range": None,
         "weights": [0.333333, 0.666667],
     }
+    assert replace(mixture, range=(-1, 2)).info()["range"] == (-1, 2)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +104,11 @@ def test_info_is_for_a_person():
             fields(weights=[0.5, 0.5]),
             r"weights have shape \(2,\); expected \(1,\) for 1 components, 2 bands and diag covariances",
         ),
+        (fields(range="wide"), r"^a damaged model \("),
+        (fields(range=[1]), r"^a damaged model \("),
+        (fields(range=[1, 2, 3]), r"^a damaged model \("),
+        (fields(range=7), r"^a damaged model \("),
+        (fields(range=[3, 2]), r"range is \[3, 2\]; expected two finite numbers, the least first"),
         (fields(covariances=[[0.01, 0.0]]), r"^a covariance is not positive definite; fit with a larger reg_covar$"),
         (fields(covariances=[[0.01, -1.0]]), r"^a covariance is not positive definite; fit with a larger reg_covar$"),
     ],
@@ -121,6 +141,9 @@ GOOD = {"weights": [0.5, 0.5], "means": [[0.1], [0.2]], "covariances": [0.01, 0.
         ({"covariances": [0.1, -np.inf]}, r"^weights, means or covariances hold a number that is not finite$"),
         ({"weights": [0.5, 0.25]}, r"^weights must be >= 0 and sum to 1; they sum to 0.75$"),
         ({"weights": [1.5, -0.5]}, r"^weights must be >= 0 and sum to 1; they sum to 1$"),
+        ({"range": (1, 0)}, r"^range is \(1, 0\); expected two finite numbers, the least first$"),
+        ({"range": (0, np.inf)}, r"^range is \(0, inf\); expected two finite numbers, the least first$"),
+        ({"range": (np.nan, 1)}, r"^range is \(nan, 1\); expected two finite numbers, the least first$"),
     ],
 )
 def test_what_is_no_mixture_is_refused_with_its_values(changes, message):

@@ -20,7 +20,7 @@ quantize, fit_image = partial(streamgmm.quantize, threads=1), partial(streamgmm.
 METHODS = ["exact", "stream", "minibatch"]
 FIELDS = {
     "input", "output", "model", "method", "iterations", "converged", "log_likelihood", "seconds", "pixels", "peak_memory_bytes",
-    "distinct_colors", "colors_used", "psnr_db",
+    "distinct_colors", "colors_used", "psnr_db", "nodata", "dropped",
 }  # fmt: skip
 
 
@@ -31,20 +31,25 @@ def read(path):
         return page.asarray(), (page.colormap.T // 257).astype(np.uint8)
 
 
-def check(pixels, path, report):
-    """Compare an output and its report with what plain NumPy makes of the model in the report."""
+def check(pixels, path, report, valid=None):
+    """Compare an output and its report with what plain NumPy makes of the model in the report; return the labels."""
     labels, colour_map = read(path)
     palette = palette_of(report.model)
     np.testing.assert_array_equal(colour_map[: len(palette)], palette)
     assert labels.shape == pixels.shape[:2]
-    assert labels.max() < len(palette)
-    densities = naive.log_densities(colours_of(pixels), naive_model(report.model))
+    valid = np.ones(labels.shape, bool) if valid is None else valid
+    assert (labels[~valid] == len(palette)).all()
+    assert report.nodata == (None if valid.all() else len(palette))
+    of_valid = labels[valid]
+    assert of_valid.max() < len(palette)
+    colours = colours_of(pixels[valid], report.model["range"])
+    densities = naive.log_densities(colours, naive_model(report.model))
     best = densities.max(axis=1)
-    chosen = densities[np.arange(len(best)), labels.reshape(-1)]
+    chosen = densities[np.arange(len(best)), of_valid]
     assert (best - chosen <= 1e-4 * np.maximum(1, abs(best))).all()  # equals may go either way
-    assert report.colors_used == len(np.unique(labels))
+    assert report.colors_used == len(np.unique(of_valid))
     shown = np.rint(np.clip(report.model["means"], 0, 1) * 255) / 255
-    error = np.mean((pixels / np.iinfo(pixels.dtype).max - shown[labels]) ** 2)
+    error = np.mean((colours - shown[of_valid]) ** 2)
     assert report.psnr_db == (pytest.approx(-10 * np.log10(error), abs=1e-4) if error > 1e-15 else None)
     return labels
 
@@ -68,6 +73,135 @@ def test_any_samples_get_the_colours_of_their_model(options, bands, dtype, tmp_p
     report = quantize(source, path := tmp_path / "out.tif", n_components=6)
     assert report.method == ("exact" if dtype == np.uint8 and bands <= 3 else "stream")
     check(pixels, path, report)
+
+
+FLOATS = {
+    "float16": lambda unit: (unit * 3 - 1).astype(np.float16),
+    "float32": lambda unit: (unit * 1e-30).astype(np.float32),
+    "float64": lambda unit: unit * 2e300 - 1e300,
+    "float64, all but alike": lambda unit: unit + 1e6,
+    "int32": lambda unit: (unit * 1e9).astype(np.int32) - 5 * 10**8,
+    "uint32": lambda unit: (unit * 4e9).astype(np.uint32),
+    "uint64": lambda unit: (unit * 2**60).astype(np.uint64),
+}
+
+
+@pytest.mark.parametrize("method", ["stream", "minibatch"])
+@pytest.mark.parametrize("name", FLOATS)
+def test_floats_and_wide_integers_get_the_colours_of_their_model(name, method, tmp_path):
+    pixels = FLOATS[name](smooth(130, 170) / 255)
+    report = quantize(pixels, path := tmp_path / "out.tif", n_components=6, method=method)
+    assert report.model["range"] == [pixels.min(), pixels.max()]
+    assert report.method == method
+    check(pixels, path, report)
+
+
+def test_what_is_infinite_or_no_number_is_masked_and_in_no_range(tmp_path):
+    pixels = smooth(130, 170).astype(np.float32)
+    pixels[3, 4, 1], pixels[50:60, 7], pixels[80, 90:100] = np.nan, np.inf, -np.inf
+    valid = np.isfinite(pixels).all(axis=2)
+    report = quantize(pixels, path := tmp_path / "out.tif", n_components=6)
+    assert report.model["range"] == [pixels[valid].min(), pixels[valid].max()]
+    check(pixels, path, report, valid)
+
+
+def disk(height, width):
+    """Where pixels are valid: all but a disk, shape (height, width)."""
+    y, x = np.mgrid[:height, :width]
+    return (y - 0.4 * height) ** 2 + (x - 0.6 * width) ** 2 > (0.2 * height) ** 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_masked_pixels_count_for_nothing(method, photo, tmp_path):
+    valid, outputs = disk(512, 512), []
+    for hidden in (0, 255):
+        pixels = np.where(valid[:, :, None], photo, np.uint8(hidden))
+        masked = np.ma.array(pixels, mask=~valid[:, :, None].repeat(3, axis=2))
+        report = quantize(masked, path := tmp_path / f"{hidden}.tif", n_components=8, method=method)
+        check(pixels, path, report, valid)
+        outputs.append(path.read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_does_not_matter_what_masks_a_pixel(method, tmp_path):
+    pixels, valid = smooth(300, 400) | 1, disk(300, 400)
+    hidden = np.where(valid[:, :, None], pixels, np.uint8(0))
+    alpha = np.where(valid, 200, 0).astype(np.uint8)
+    Image.fromarray(np.dstack([pixels, alpha])).save(tmp_path / "alpha.png")
+    write_tiff(tmp_path / "nodata.tif", hidden, extratags=[(42113, "s", 0, "0", True)])
+    write_tiff(tmp_path / "alpha.tif", np.dstack([pixels, alpha]), extrasamples=["unassalpha"])
+    tifffile.imwrite(tmp_path / "mask.tif", pixels, photometric="rgb", metadata=None)
+    options = {"subfiletype": 4, "append": True, "metadata": None}
+    tifffile.imwrite(tmp_path / "mask.tif", valid, photometric="mask", **options)
+    sources = [np.ma.array(pixels, mask=~valid[:, :, None].repeat(3, axis=2)), *sorted(tmp_path.iterdir())]
+    outputs = []
+    for number, source in enumerate(sources):
+        quantize(source, path := tmp_path / f"{number}.out", n_components=5, method=method)
+        outputs.append(path.read_bytes())
+    assert len(outputs) == 5
+    assert len(set(outputs)) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_mask_that_masks_nothing_changes_no_byte(method, photo, tmp_path):
+    quantize(photo, tmp_path / "1.tif", n_components=5, method=method)
+    report = quantize(np.ma.array(photo, mask=False), tmp_path / "2.tif", n_components=5, method=method)
+    nodata = next(value for value in range(256) if not (photo == value).all(axis=2).any())
+    quantize(photo, tmp_path / "3.tif", n_components=5, method=method, nodata=nodata)
+    assert report.nodata is None
+    assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "2.tif").read_bytes() == (tmp_path / "3.tif").read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("n_valid", [1, 2, 5])
+def test_a_few_pixels_that_are_not_masked_are_found(n_valid, dtype, tmp_path):
+    pixels, valid = np.zeros((700, 700, 3), dtype), np.zeros((700, 700), bool)
+    valid[[3, 699, 350, 40, 600][:n_valid], [690, 0, 351, 41, 2][:n_valid]] = True
+    pixels[valid] = np.arange(1, n_valid + 1)[:, None]
+    report = quantize(pixels, path := tmp_path / "out.tif", n_components=8, nodata=0)
+    assert (report.method, report.n_components) == ("lossless", n_valid)
+    check(pixels, path, report, valid)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("method", ["auto", "minibatch"])
+def test_an_image_that_is_all_mask_is_all_nodata(method, dtype, tmp_path, caplog):
+    pixels = np.full((300, 400, 3), 7, dtype)
+    report = quantize(pixels, path := tmp_path / "out.tif", nodata=7, method=method)
+    assert caplog.messages == [
+        "array: every pixel is masked (nodata, alpha 0, mask or NaN); there is nothing to fit; the output is all nodata"
+    ]
+    assert (report.method, report.model, report.n_components, report.nodata) == ("none", None, 0, 0)
+    assert (tifffile.imread(path) == 0).all()
+
+
+@pytest.mark.parametrize(("n_components", "dtype"), [(255, np.uint8), (256, np.uint16)])
+def test_nodata_takes_a_label_of_its_own(n_components, dtype, tmp_path):
+    pixels = posterized(100, 100, n_components)
+    masked = np.ma.array(pixels, mask=False)
+    masked[50, 50] = np.ma.masked
+    report = quantize(masked, path := tmp_path / "out.tif", n_components=n_components)
+    assert report.n_components == n_components
+    assert read(path)[0].dtype == dtype
+    assert read(path)[0][50, 50] == report.nodata == n_components
+
+
+def test_all_pages_are_a_stack_of_one_palette(tmp_path):
+    parts = [smooth(90, 110, seed=1), smooth(70, 80, seed=2), smooth(40, 30, seed=3)]
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        for part in parts:
+            writer.write(part, photometric="rgb", metadata=None)
+            writer.write(part[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)  # a level is no page of its own
+    report = quantize(tmp_path / "in.tif", path := tmp_path / "out.tif", n_components=5, all_pages=True)
+    mixture, _ = fit_image(parts, n_components=5)
+    assert report.model == mixture.to_dict()
+    with tifffile.TiffFile(path) as tiff:
+        assert len(tiff.pages) == 3
+        for number, part in enumerate(parts):
+            streamgmm.apply(mixture, part, single := tmp_path / f"{number}.tif")
+            np.testing.assert_array_equal(tiff.pages[number].asarray(), tifffile.imread(single))
+            np.testing.assert_array_equal(tiff.pages[number].colormap, tiff.pages[0].colormap)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -300,7 +434,7 @@ def test_the_compression_may_be_given(compression, tag, photo, tmp_path):
 
 def test_labels_are_the_same_without_their_colours(tmp_path):
     plain, coloured = tmp_path / "plain.tif", tmp_path / "coloured.tif"
-    quantize(PHOTO, plain, labels=True)
+    quantize(PHOTO, plain, output="labels")
     quantize(PHOTO, coloured)
     np.testing.assert_array_equal(tifffile.imread(plain), tifffile.imread(coloured))
     with tifffile.TiffFile(plain) as tiff:

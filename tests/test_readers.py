@@ -141,5 +141,5 @@ def read_class_map(path):
 @pytest.mark.parametrize(("pixels", "n_components"), [(smooth(100, 100), 5), (three_hundred_colours(), 300)])
 def test_a_reader_shows_the_labels_of_a_class_map(pixels, n_components, reader, tmp_path):
     quantize(pixels, tmp_path / "coloured.tif", n_components=n_components)
-    quantize(pixels, path := tmp_path / "plain.tif", n_components=n_components, labels=True)
+    quantize(pixels, path := tmp_path / "plain.tif", n_components=n_components, output="labels")
     np.testing.assert_array_equal(reader(path), tifffile.imread(tmp_path / "coloured.tif"))

@@ -438,6 +438,19 @@ def test_alpha_masks_where_it_is_0_and_is_divided_out(kind, dtype, planarconfig,
     assert read(path, Window(20, 20, 30, 30)).valid is None
 
 
+@pytest.mark.parametrize(("photometric", "bands"), [("miniswhite", 1), ("separated", 4)])
+def test_alpha_is_divided_out_of_the_samples_before_they_are_made_colours(photometric, bands, tmp_path):
+    inks, alpha = smooth(HEIGHT, WIDTH, bands), smooth(HEIGHT, WIDTH, 1, seed=1) | 128
+    premultiplied = np.rint(inks * (alpha / 255)).astype(np.uint8)
+    for name, samples, options in (
+        ("straight.tif", inks, {}),
+        ("multiplied.tif", np.concatenate([premultiplied, alpha], axis=2), {"extrasamples": ["assocalpha"]}),
+    ):
+        write_tiff(tmp_path / name, samples, photometric=photometric, **{"extrasamples": []} | options)
+    straight, multiplied = (read(tmp_path / name).pixels.astype(int) for name in ("straight.tif", "multiplied.tif"))
+    assert np.abs(straight - multiplied).max() <= 3  # what rounding of the products leaves
+
+
 def test_more_colour_than_alpha_is_no_more_than_white(tmp_path):
     samples = np.array([[[200, 101, 20, 100]]], np.uint8)
     path = write_tiff(tmp_path / "image.tif", samples, extrasamples=["assocalpha"])
@@ -475,8 +488,7 @@ def test_pixels_whose_samples_are_all_nodata_are_masked(dtype, text, value, give
     expected = ~is_nodata.all(axis=2)
     if np.isnan(value):  # which masks by itself
         expected &= ~is_nodata.any(axis=2)
-    pixels, valid = read(path, nodata=value if given else None)
-    np.testing.assert_array_equal(valid, expected)
+    np.testing.assert_array_equal(read(path, nodata=value if given else None).valid, expected)
     assert read(path, Window(30, 30, 20, 20), nodata=value if given else None).valid is None
 
 
@@ -539,8 +551,8 @@ def test_lab_is_converted_as_little_cms_does_for_pillow(tmp_path):
 def test_ycbcr_is_converted_as_pillow_does(planarconfig, tmp_path):
     ycbcr = np.asarray(Image.fromarray(smooth(HEIGHT, WIDTH)).convert("YCbCr"))
     stored = ycbcr if planarconfig == "contig" else np.moveaxis(ycbcr, -1, 0)
-    options = {"photometric": "ycbcr", "planarconfig": planarconfig, "extratags": [(530, 3, 2, (1, 1), True)]}
-    tifffile.imwrite(path := tmp_path / "image.tif", stored, rowsperstrip=7, metadata=None, **options)
+    options = {"photometric": "ycbcr", "planarconfig": planarconfig, "rowsperstrip": 7}
+    tifffile.imwrite(path := tmp_path / "image.tif", stored, metadata=None, **options)
     expected = np.asarray(Image.fromarray(ycbcr, "YCbCr").convert("RGB")).astype(int)
     assert np.abs(read(path).pixels - expected).max() <= 1
 

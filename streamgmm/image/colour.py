@@ -1,5 +1,6 @@
 """From samples as they are stored to colours and a mask: what tags say of photometry, alpha and nodata."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -236,10 +237,11 @@ def expansion(dtype: np.dtype, bits: int | None = None) -> tuple[Convert | None,
 
 def _nodata(page: tifffile.TiffPage) -> float | None:
     """Return the value of GDAL_NODATA (tag 42113), or None where there is none, or it is no number."""
-    try:
-        return float(str(page.tags.valueof(GDAL_NODATA)).strip(" \0"))
-    except ValueError:
-        return None
+    text = str(page.tags.valueof(GDAL_NODATA)).strip(" \0")
+    for number in (int, float):  # 64 bits do not fit a float
+        with contextlib.suppress(ValueError):
+            return number(text)
+    return None
 
 
 def sample_value(value: float | None, dtype: np.dtype) -> float | None:
@@ -293,5 +295,8 @@ def _from_lab(samples: np.ndarray, signed: bool) -> np.ndarray:
     lab = np.ascontiguousarray(samples)
     if signed:
         lab = lab ^ np.array([0, half, half], lab.dtype)
+    if lab.dtype.itemsize == 2:  # TIFF has 256 steps for 1, and ICC 257
+        chroma = np.rint((lab[..., 1:].astype(np.float64) - half) * (257 / 256) + 128 * 257)
+        lab = np.concatenate([lab[..., :1], np.clip(chroma, 0, 65535).astype(np.uint16)], axis=-1)
     profile, srgb = imagecodecs.cms_profile("lab4"), imagecodecs.cms_profile("srgb")
     return imagecodecs.cms_transform(lab, profile, srgb, colorspace="LAB", outcolorspace="RGB")

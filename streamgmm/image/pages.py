@@ -35,24 +35,27 @@ class Group:
 
     def take(self, page: tifffile.TiffPage) -> bool:
         """Take a page in as a level or mask; return whether it belongs here."""
+        image = self.image
+        alike = self._is_smaller(page) and (page.samplesperpixel, page.bitspersample) == (
+            image.samplesperpixel,
+            image.bitspersample,
+        )
         if page.is_mask:
             self.masks.append(page)
-        elif self._is_level(page):
+        elif alike and (page.is_reduced or (page.is_tiled and image.is_tiled)):
             self.reduced.append(page)
             self.reduced.sort(key=lambda level: -level.imagewidth)
         else:
-            return bool(page.is_reduced)  # a thumbnail, label or macro photograph
+            # a label or macro photograph; or the striped thumbnail between the tiled levels of a slide
+            return bool(page.is_reduced) or (alike and image.is_tiled)
         return True
 
-    def _is_level(self, page: tifffile.TiffPage) -> bool:
+    def _is_smaller(self, page: tifffile.TiffPage) -> bool:
+        """Whether a page has the proportions of the image, and fewer pixels."""
         image = self.image
         wide, high = page.imagewidth / image.imagewidth, page.imagelength / image.imagelength
-        return (
-            (page.is_reduced or (page.is_tiled and image.is_tiled))
-            and page.imagewidth < image.imagewidth
-            and abs(wide - high) <= max(ASPECT * max(wide, high), 1 / image.imagewidth, 1 / image.imagelength)
-            and (page.samplesperpixel, page.bitspersample) == (image.samplesperpixel, image.bitspersample)
-        )
+        rounding = max(ASPECT * max(wide, high), 1 / image.imagewidth, 1 / image.imagelength)
+        return wide < 1 and abs(wide - high) <= rounding
 
     def level(self, level: int, name: str) -> tuple[tifffile.TiffPage, tifffile.TiffPage | None]:
         """Return the page of a level, 0 being the image, and its mask.
@@ -111,6 +114,12 @@ def _group(index: int, page: tifffile.TiffPage) -> Group:
     return group
 
 
+def full_images(tiff: tifffile.TiffFile) -> list[Group]:
+    """Return the images that are no thumbnails or masks, or all where there are only such."""
+    found = list(groups(tiff))
+    return [group for group in found if not group.image.is_reduced and not group.image.is_mask] or found
+
+
 def image_group(tiff: tifffile.TiffFile, page: int | None, name: str) -> Group:
     """Return the image that is page number ``page`` of the chain, or the first image of the file.
 
@@ -120,14 +129,12 @@ def image_group(tiff: tifffile.TiffFile, page: int | None, name: str) -> Group:
         Where there is no such page.
     """
     if page is None:
-        return next(groups(tiff))
-    found = None
+        return full_images(tiff)[0] if tiff.pages.first.is_reduced or tiff.pages.first.is_mask else next(groups(tiff))
     for group in groups(tiff):
+        if group.index == page:
+            return group
         if group.index > page:
             break
-        found = group
-    if found is not None and found.index == page:
-        return found
     try:
         if page >= 0:
             return _group(page, tiff.pages[page])  # a level, mask or thumbnail, asked for by its number

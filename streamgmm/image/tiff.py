@@ -8,7 +8,7 @@ import numpy as np
 
 from .colour import colours_of
 from .metadata import Metadata, carried_over
-from .pages import Group, groups, image_group
+from .pages import Group, full_images, image_group
 from .segments import MappedFile, Segments, damage
 from .source import Read, ReadOptions
 from .tiles import Window
@@ -133,7 +133,7 @@ def open_tiff(path: Path, options: ReadOptions, budget: int | None) -> list[Tiff
     file = MappedFile(path)
     try:
         with damage(file.name, "not a sound TIFF"):
-            chosen = list(groups(file.tiff)) if options.all_pages else [image_group(file.tiff, options.page, file.name)]
+            chosen = full_images(file.tiff) if options.all_pages else [image_group(file.tiff, options.page, file.name)]
         return [TiffImage(file, group, options, budget) for group in chosen]
     except BaseException:
         file.close()
