@@ -1,10 +1,10 @@
-"""Kinds of files: one small picture each way it can be stored, what is read of it, and what of its metadata is carried."""
+"""Small pictures, what writes them in every kind of file, and independent readers of these."""
 
 import io
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +19,11 @@ from PIL.PngImagePlugin import PngInfo
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
 
-from .conftest import shared_file
 from .images import smooth
 
 HEIGHT, WIDTH = 90, 120
 TILE = (32, 48)  # 3 x 3 of them
+DEFLATE: dict[str, Any] = {"compression": "deflate", "tile": TILE}
 FULL = {1: 255, 2: 65535}
 
 
@@ -36,37 +36,6 @@ class Picture(NamedTuple):
 
 Maker = Callable[[Path], None]
 Reader = Callable[[Path], Picture]
-SAME = "as in the input"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of file.
-
-    make : what writes one, or the name of a real one in the collection beside the repository
-    reads : the picture that is read, or an independent reader to agree with
-    within : sample values by which that reader may differ
-    carries : names of properties in test_kinds.PROPERTIES, with the value they have in the output
-    dropped : what the report says is not carried
-    options : which image of the file is read
-    """
-
-    make: Maker | str
-    reads: Picture | Reader
-    within: float = 0
-    carries: dict[str, Any] = field(default_factory=dict)
-    dropped: tuple[str, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
-    suffix: str = ".tif"
-
-    def path(self, folder: Path) -> Path:
-        """Write the file into a folder, or find it."""
-        if isinstance(self.make, str):
-            return shared_file(self.make)
-        path = folder / f"in{self.suffix}"
-        self.make(path)
-        return path
-
 
 # --- The pictures
 
@@ -98,7 +67,8 @@ FLOAT = Picture((RGB16.pixels / 1000 - 20).astype(np.float32))
 HALF = Picture((RGB16.pixels / 1000 - 20).astype(np.float16).astype(np.float32))
 DOUBLE = Picture(GREY16.pixels / 7e300)
 INT32, UINT32 = (Picture(scaled(RGB16.pixels, *ends, "f8")) for ends in ((-(2**31), 2**31 - 1), (0, 2**32 - 1)))
-BANDS = {(n, dtype): Picture(smooth(HEIGHT, WIDTH, n, dtype)) for n, dtype in ((6, "u1"), (8, "u2"), (32, "u1"))}
+BANDS = {(n, dtype): Picture(smooth(HEIGHT, WIDTH, n, dtype)) for n, dtype in ((6, "u1"), (8, "u2"))}
+BANDS[32, "u1"] = Picture(smooth(32, 48, 32))
 LEVELS = {bits: scaled(RGB16.pixels[:, :, : 3 if bits > 4 else 1], 0, 2**bits - 1, "u2") for bits in (1, 2, 4, 10, 12, 14)}
 PACKED = {bits: Picture(spread(levels, bits)) for bits, levels in LEVELS.items()}
 LARGE = Picture(smooth(200, 300))
@@ -110,6 +80,8 @@ HOLED = Picture(np.where(hole()[..., None], np.maximum(RGB.pixels, 1), 0).astype
 HOLED_GREY = Picture(HOLED.pixels[:, :, :1], hole())
 HOLED_FLOAT = Picture(np.where(hole()[..., None], FLOAT.pixels, np.float32("nan")), hole())
 INKS = smooth(HEIGHT, WIDTH, 4, seed=5)
+THIN = np.rint(RGB.pixels * (90 / 255)).astype(np.uint8)  # multiplied with an alpha of 90
+UNDONE = Picture(np.rint(np.minimum(THIN * (255 / 90), 255)).astype(np.uint8))
 LIGHT = Picture(np.rint((255.0 - INKS[..., :3]) * (255.0 - INKS[..., 3:]) / 255).astype(np.uint8))
 
 LAB = np.dstack([RGB.pixels[..., 0], *(RGB.pixels[..., i] // 8 - np.uint8(16) for i in (1, 2))])  # a and b are signed
@@ -148,7 +120,7 @@ def tiff(picture: Picture | np.ndarray, **options: Any) -> Maker:
         pixels = np.moveaxis(pixels, -1, 0)
     elif bands == 1:
         pixels = pixels[:, :, 0]
-    return lambda path: tifffile.imwrite(path, pixels, **defaults | options)
+    return lambda path: tifffile.imwrite(path, pixels, **deepcopy(defaults | options))  # compressionargs are changed
 
 
 def pages(*each: tuple[np.ndarray, dict[str, Any]], **options: Any) -> Maker:
@@ -157,12 +129,14 @@ def pages(*each: tuple[np.ndarray, dict[str, Any]], **options: Any) -> Maker:
     def make(path: Path) -> None:
         with tifffile.TiffWriter(path, **options) as writer:
             for pixels, own in each:
-                writer.write(pixels, **{"photometric": "rgb", "metadata": None, "tile": TILE, "compression": "deflate"} | own)
+                writer.write(pixels, **deepcopy({"photometric": "rgb", "metadata": None} | DEFLATE | own))
 
     return make
 
 
-def gdal(picture: Picture, *, mask: bool = False, tags: Any = (), factors: Any = (), **options: Any) -> Maker:
+def gdal(
+    picture: Picture, *, mask: bool = False, tags: Any = (), factors: Any = (), colormap: Any = None, **options: Any
+) -> Maker:
     """Write with GDAL, as a COG where that is the driver."""
     pixels = picture.pixels
     profile = {"driver": "GTiff", "height": pixels.shape[0], "width": pixels.shape[1], "count": pixels.shape[2]}
@@ -171,19 +145,21 @@ def gdal(picture: Picture, *, mask: bool = False, tags: Any = (), factors: Any =
     def make(path: Path) -> None:
         is_cog = options.get("driver") == "COG"
         plain = path.with_name("plain.tif") if is_cog else path
-        own = {"driver": "GTiff"} if is_cog else options
+        own = {key: value for key, value in options.items() if key in GEO} if is_cog else options
         with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(plain, "w", **profile | own | {key: options[key] for key in (*GEO, "nodata") if key in options}) as file:
+            with rasterio.open(plain, "w", **profile | own) as file:
                 file.update_tags(**dict(tags))
                 file.write(np.moveaxis(pixels, -1, 0))
+                if colormap:
+                    file.write_colormap(1, colormap)
                 if mask:
                     file.write_mask(picture.valid)
             if factors:
                 with rasterio.open(plain, "r+") as file:
                     file.build_overviews(factors, Resampling.nearest)
             if is_cog:
-                rasterio.shutil.copy(plain, path, **options)
+                rasterio.shutil.copy(plain, path, **{key: value for key, value in options.items() if key not in GEO})
 
     return make
 
@@ -210,6 +186,16 @@ def sparse_tifffile(path: Path) -> None:
 def pillow(pixels: np.ndarray, **options: Any) -> Maker:
     """Write with Pillow, in the format of the path's suffix."""
     return lambda path: Image.fromarray(pixels).save(path, **options)
+
+
+def subifd_pyramid() -> Maker:
+    """Write LARGE, with its reduced level below it."""
+    return pages((LARGE.pixels, {"subifds": 1}), (REDUCED.pixels, {"subfiletype": 1}))
+
+
+def chained_pyramid() -> Maker:
+    """Write LARGE, and its reduced level behind it."""
+    return pages((LARGE.pixels, {}), (REDUCED.pixels, {"subfiletype": 1}))
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -239,23 +225,21 @@ def ycbcr(path: Path) -> None:
 
 
 def palette(bits: int) -> Maker:
-    """Write FEW as labels and their colours."""
+    """Write FEW as labels and their colours, with GDAL: tifffile packs no palettes."""
     colours, labels = np.unique(FEW.pixels.reshape(-1, 3), axis=0, return_inverse=True)
-    table = np.zeros((3, 2**bits), np.uint16)
-    table[:, : len(colours)] = colours.T * np.uint16(257)
-    labels = labels.reshape(HEIGHT, WIDTH, 1).astype(np.uint8)
-    return tiff(labels, photometric="palette", colormap=table, bitspersample=bits)
+    labels = Picture(labels.reshape(HEIGHT, WIDTH, 1).astype(np.uint8))
+    return gdal(labels, photometric="palette", nbits=bits, colormap=dict(enumerate(map(tuple, colours.tolist()))))
 
 
-def alpha(picture: Picture, **options: Any) -> Maker:
-    """Write a holed picture with alpha that is 0 in the hole."""
-    return tiff(with_alpha(picture), photometric="rgb" if picture.pixels.shape[2] == 3 else "minisblack", **options)
+def alpha(picture: Picture, opacity: int = 255, **options: Any) -> Maker:
+    """Write a picture with alpha that is 0 where it is masked."""
+    return tiff(with_alpha(picture, opacity), photometric="rgb" if picture.pixels.shape[2] == 3 else "minisblack", **options)
 
 
-def with_alpha(picture: Picture) -> np.ndarray:
-    """Colours and alpha, 0 or 255; shape (height, width, bands + 1)."""
-    opaque = np.ones(picture.pixels.shape[:2], bool) if picture.valid is None else picture.valid
-    return np.dstack([picture.pixels, opaque.astype(np.uint8) * 255])
+def with_alpha(picture: Picture, opacity: int = 255) -> np.ndarray:
+    """Colours and alpha, shape (height, width, bands + 1)."""
+    shown = np.ones(picture.pixels.shape[:2], bool) if picture.valid is None else picture.valid
+    return np.dstack([picture.pixels, shown * np.uint8(opacity)])
 
 
 def slide() -> Maker:
@@ -295,6 +279,20 @@ def by_pillow(path: Path) -> Picture:
         return Picture(np.asarray(ImageOps.exif_transpose(image).convert("RGB")))
 
 
+def by_segment(path: Path) -> Picture:
+    """What Pillow shows of each tile or strip by itself, where these are whole JPEG 2000 files."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        pixels = np.zeros(page.shape, page.dtype)
+        for index, (offset, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+            file.filehandle.seek(offset)
+            with Image.open(io.BytesIO(file.filehandle.read(size))) as segment:
+                top, left = (page.chunks[i] * place for i, place in enumerate(np.unravel_index(index, page.chunked[:2])))
+                part = pixels[top : top + segment.height, left : left + segment.width]
+                part[:] = np.asarray(segment)[: len(part), : part.shape[1]]
+    return Picture(pixels)
+
+
 def by_little_cms(path: Path) -> Picture:
     """What Pillow shows of CMYK or CIELAB, in sRGB by way of its profile."""
     with Image.open(path) as image:
@@ -317,183 +315,3 @@ def by_tifffile(path: Path) -> Picture:
         pixels = page.asarray()
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     return Picture(pixels if page.bitspersample != 12 else spread(pixels, 12))
-
-
-# --- The table
-
-LAYOUTS = {"tiles": {"tile": TILE}, "strips": {"rowsperstrip": 16}, "one strip": {"rowsperstrip": HEIGHT}}
-CODECS: dict[str, dict[str, Any]] = {
-    "uncompressed": {},
-    "LZW": {"compression": "lzw"},
-    "Deflate": {"compression": "deflate"},
-    "ZSTD": {"compression": "zstd"},
-    "PackBits": {"compression": "packbits"},
-    "LZMA": {"compression": "lzma"},
-    "lossless WebP": {"compression": "webp", "compressionargs": {"lossless": True}},
-    "lossless JPEG 2000": {"compression": "jpeg2000", "compressionargs": {"reversible": True}},
-}
-JPEG = {"compression": "jpeg", "compressionargs": {"level": 90}}
-DEFLATE = {"compression": "deflate", "tile": TILE}
-BLOCKS = {"tiled": True, "blockysize": 32, "blockxsize": 48, "interleave": "band"}
-COG = {"driver": "COG", "blocksize": 128, "resampling": "nearest"}
-# GDAL and imagecodecs interpolate coarse chroma in different ways.
-CHROMA = 12
-WHERE = {"georeferencing": SAME, "GDAL's tags": SAME}
-OME = "ImageDescription (OME-XML)"
-
-
-def kinds_of_layouts() -> Iterator[tuple[str, Kind]]:
-    """One picture in every codec and layout."""
-    for layout, place in LAYOUTS.items():
-        for codec, options in CODECS.items():
-            yield f"RGB: {layout}, {codec}", Kind(tiff(RGB, **place, **options), RGB)
-        yield f"RGB: {layout}, JPEG YCbCr 4:2:0", Kind(tiff(RGB, **place, **JPEG, subsampling=(2, 2)), by_gdal, CHROMA)
-        yield f"RGB: {layout}, JPEG YCbCr 4:4:4", Kind(tiff(RGB, **place, **JPEG, subsampling=(1, 1)), by_gdal, 2)
-        yield f"RGB: {layout}, lossy WebP", Kind(tiff(RGB, **place, compression="webp", compressionargs={"level": 80}), by_gdal, 2)
-        yield f"RGB: {layout}, JPEG 2000", Kind(tiff(RGB, **place, compression="jpeg2000", compressionargs={"level": 40}), by_pillow, 0)
-        yield f"grey: {layout}, uncompressed", Kind(tiff(GREY, **place), GREY)
-        yield f"grey: {layout}, JPEG", Kind(tiff(GREY, **place, **JPEG), by_gdal, 1)
-        yield f"16-bit RGB: {layout}, Deflate", Kind(tiff(RGB16, **place, compression="deflate"), RGB16)
-
-
-KINDS: dict[str, Kind] = {
-    **dict(kinds_of_layouts()),
-    # How samples are coded and laid out
-    "RGB: JPEG RGB, tiles of GDAL": Kind(gdal(RGB, compress="jpeg", **BLOCKS | {"interleave": "pixel"}), by_gdal, 1),
-    "RGB: JPEG RGB, planar strips of GDAL": Kind(gdal(RGB, compress="jpeg", interleave="band", blockysize=16), by_gdal, 1),
-    "RGB: JPEG RGB, planar tiles of GDAL": Kind(gdal(RGB, compress="jpeg", **BLOCKS), by_gdal, 1),
-    "RGB: predictor 2, LZW": Kind(tiff(RGB, tile=TILE, compression="lzw", predictor=2), RGB),
-    "RGB: predictor 2, ZSTD strips": Kind(tiff(RGB, rowsperstrip=16, compression="zstd", predictor=2), RGB),
-    "RGB: big-endian": Kind(tiff(RGB, **DEFLATE, byteorder=">"), RGB),
-    "RGB: BigTIFF": Kind(tiff(RGB, **DEFLATE, bigtiff=True), RGB),
-    "RGB: big-endian BigTIFF": Kind(tiff(RGB, **DEFLATE, bigtiff=True, byteorder=">"), RGB),
-    "RGB: planar tiles": Kind(tiff(RGB, **DEFLATE, planarconfig="separate"), RGB),
-    "RGB: planar strips": Kind(tiff(RGB, rowsperstrip=16, planarconfig="separate"), RGB),
-    "RGB: signed bytes": Kind(tiff((RGB.pixels ^ 128).view(np.int8), **DEFLATE), RGB),
-    "RGB: opaque RGBA": Kind(alpha(RGB, **DEFLATE, extrasamples=["unassalpha"]), RGB),
-    # Samples
-    **{f"{bits} bits, packed": Kind(tiff(LEVELS[bits].astype(spread(LEVELS[bits], bits).dtype), bitspersample=bits), picture)
-       for bits, picture in PACKED.items()},
-    "16-bit RGB: uncompressed": Kind(tiff(RGB16), RGB16),
-    "16-bit RGB: big-endian": Kind(tiff(RGB16, byteorder=">"), RGB16),
-    "16-bit RGB: predictor 2, big-endian": Kind(tiff(RGB16, **DEFLATE, predictor=2, byteorder=">"), RGB16),
-    "16-bit RGB: planar": Kind(tiff(RGB16, **DEFLATE, planarconfig="separate"), RGB16),
-    "16-bit RGB: int16": Kind(tiff((RGB16.pixels ^ 32768).view(np.int16), **DEFLATE), RGB16),
-    "16-bit grey: uint16": Kind(tiff(GREY16), GREY16),
-    "16-bit grey: int16": Kind(tiff((GREY16.pixels ^ 32768).view(np.int16)), GREY16),
-    "16-bit grey: MinIsWhite": Kind(tiff(~GREY16.pixels, photometric="miniswhite"), GREY16),
-    "grey: signed bytes": Kind(tiff((GREY.pixels ^ 128).view(np.int8)), GREY),
-    "grey: MinIsWhite": Kind(tiff(~GREY.pixels, photometric="miniswhite"), GREY),
-    "grey: PNG": Kind(pillow(GREY.pixels[..., 0]), GREY, suffix=".png"),
-    "16-bit grey: PNG": Kind(pillow(GREY16.pixels[..., 0]), GREY16, suffix=".png"),
-    "uint32": Kind(tiff(UINT32.pixels.astype(np.uint32), **DEFLATE), UINT32),
-    "int32": Kind(tiff(INT32.pixels.astype(np.int32), **DEFLATE), INT32),
-    "int32, big-endian": Kind(tiff(INT32.pixels.astype(np.int32), byteorder=">"), INT32),
-    "float16": Kind(tiff(HALF.pixels.astype(np.float16)), HALF),
-    "float16, predictor 3": Kind(tiff(HALF.pixels.astype(np.float16), **DEFLATE, predictor=3), HALF),
-    "float32": Kind(tiff(FLOAT), FLOAT),
-    "float32, predictor 3": Kind(tiff(FLOAT, **DEFLATE, predictor=3), FLOAT),
-    "float32, predictor 3, big-endian": Kind(tiff(FLOAT, **DEFLATE, predictor=3, byteorder=">"), FLOAT),
-    "float32 with NaN": Kind(tiff(HOLED_FLOAT), HOLED_FLOAT),
-    "float32 with nodata NaN": Kind(gdal(HOLED_FLOAT, nodata=float("nan")), HOLED_FLOAT),
-    "float64": Kind(tiff(DOUBLE), DOUBLE),
-    "float64, predictor 3": Kind(tiff(DOUBLE, **DEFLATE, predictor=3), DOUBLE),
-    "6 bands of 8 bits": Kind(tiff(BANDS[6, "u1"], **DEFLATE), BANDS[6, "u1"]),
-    "6 bands of 8 bits, planar": Kind(tiff(BANDS[6, "u1"], **DEFLATE, planarconfig="separate"), BANDS[6, "u1"]),
-    "6 bands of 8 bits, of GDAL": Kind(gdal(BANDS[6, "u1"], photometric="minisblack"), BANDS[6, "u1"]),
-    "8 bands of 16 bits": Kind(tiff(BANDS[8, "u2"], **DEFLATE), BANDS[8, "u2"]),
-    "32 bands of 8 bits": Kind(tiff(BANDS[32, "u1"], **DEFLATE), BANDS[32, "u1"]),
-    # Colours
-    "16 colours: RGB": Kind(tiff(FEW, **DEFLATE), FEW),
-    "16 colours: 8-bit palette": Kind(palette(8), FEW),
-    "16 colours: 4-bit palette": Kind(palette(4), FEW),
-    "16 colours: palette PNG": Kind(lambda path: Image.fromarray(FEW.pixels).quantize(16).save(path), FEW, suffix=".png"),
-    "CMYK": Kind(tiff(INKS, photometric="separated", extrasamples=[]), LIGHT, carries={"profile's name": "sRGB built-in"}),
-    "CMYK, planar": Kind(tiff(INKS, photometric="separated", extrasamples=[], planarconfig="separate"), LIGHT),
-    "CMYK with a profile": Kind(
-        tiff(INKS, photometric="separated", extrasamples=[], iccprofile=CMYK), by_little_cms, 3,
-        carries={"profile's name": "sRGB built-in"}, dropped=("InterColorProfile",),
-    ),
-    "CIELAB": Kind(tiff(LAB, photometric="cielab"), by_little_cms, 2),
-    "YCbCr, 2 x 2 pixels share their chroma": Kind(ycbcr, by_gdal, 3),
-    # Masks
-    "masked RGB: unassociated alpha": Kind(alpha(HOLED, **DEFLATE, extrasamples=["unassalpha"]), HOLED),
-    "masked RGB: associated alpha": Kind(alpha(HOLED, **DEFLATE, extrasamples=["assocalpha"]), HOLED),
-    "masked RGB: nodata of GDAL": Kind(gdal(HOLED, nodata=0, **GEO), HOLED, carries=WHERE),
-    "masked RGB: internal mask of GDAL": Kind(gdal(HOLED, mask=True), HOLED),
-    "masked RGB: internal mask of a COG": Kind(gdal(HOLED, mask=True, **COG, compress="deflate", **GEO), HOLED, carries=WHERE),
-    "masked RGB: absent tiles of GDAL": Kind(sparse_gdal, HOLED),
-    "masked RGB: absent tiles of tifffile": Kind(sparse_tifffile, HOLED),
-    "masked RGB: PNG with alpha": Kind(pillow(with_alpha(HOLED)), HOLED, suffix=".png"),
-    "masked RGB: WebP with alpha": Kind(pillow(with_alpha(HOLED), lossless=True, exact=True), HOLED, suffix=".webp"),
-    "masked grey: alpha": Kind(alpha(HOLED_GREY, extrasamples=["unassalpha"]), HOLED_GREY),
-    "masked grey: nodata of GDAL": Kind(gdal(HOLED_GREY, nodata=0), HOLED_GREY),
-    "masked grey: PNG with alpha": Kind(pillow(with_alpha(HOLED_GREY)), HOLED_GREY, suffix=".png"),
-    # Pages and levels
-    "stack": Kind(pages(*((page, {}) for page in PAGES)), STACK, options={"all_pages": True}),
-    "stack, BigTIFF": Kind(pages(*((page, {}) for page in PAGES), bigtiff=True), STACK, options={"all_pages": True}),
-    "pyramid: none": Kind(tiff(LARGE, **DEFLATE), LARGE),
-    "pyramid: SubIFD": Kind(pages((LARGE.pixels, {"subifds": 1}), (REDUCED.pixels, {"subfiletype": 1})), LARGE),
-    "pyramid: chained": Kind(pages((LARGE.pixels, {}), (REDUCED.pixels, {"subfiletype": 1})), LARGE),
-    "pyramid: GDAL's": Kind(gdal(LARGE, **BLOCKS, factors=(2,)), LARGE),
-    "pyramid: COG": Kind(gdal(LARGE, **COG, **GEO), LARGE, carries=WHERE),
-    "level 1: SubIFD": Kind(
-        pages((LARGE.pixels, {"subifds": 1}), (REDUCED.pixels, {"subfiletype": 1})), REDUCED, options={"level": 1}
-    ),
-    "level 1: chained": Kind(
-        pages((LARGE.pixels, {}), (REDUCED.pixels, {"subfiletype": 1})), REDUCED, options={"level": 1}
-    ),
-    "level 1: COG": Kind(
-        gdal(LARGE, **COG, **GEO), lambda path: by_gdal(path, 1), options={"level": 1}, carries={"CRS and bounds": SAME}
-    ),
-    # Places, slides and photos
-    "geo: GeoTIFF": Kind(gdal(RGB, **GEO, tags={"SENSOR": "A"}), RGB, carries=WHERE),
-    "geo: pixels are points": Kind(gdal(RGB, **GEO, tags={"AREA_OR_POINT": "Point"}), RGB, carries=WHERE),
-    "geo: ground control points": Kind(gdal(RGB, crs=GEO["crs"], gcps=POINTS), RGB, carries=WHERE),
-    "slide: OME-TIFF": Kind(
-        tiff(RGB, ome=True, tile=TILE, metadata={"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}), RGB,
-        carries={"microns per pixel": (0.5, 0.25)}, dropped=(OME,), suffix=".ome.tif",
-    ),
-    "slide: SVS": Kind(
-        slide(), by_openslide, CHROMA, carries={"microns per pixel": SAME}, dropped=("ImageDescription (Aperio)",), suffix=".svs"
-    ),
-    "slide: generic tiles": Kind(
-        tiff(RGB, tile=TILE, resolution=(20000, 40000), resolutionunit="centimeter"), RGB,
-        carries={"microns per pixel": SAME, "dpi": SAME},
-    ),
-    "photo: TIFF": Kind(
-        tiff(RGB, resolution=(300, 300), resolutionunit="inch", iccprofile=SRGB, description="A wave", extratags=[(700, 1, len(XMP), XMP, True)]),
-        RGB, carries={"dpi": (300, 300), "profile": SRGB, "XMP": XMP, "description": "A wave"},
-    ),
-    **{f"photo: orientation {i}": Kind(tiff(RGB, extratags=[(274, 3, 1, i, True)]), RGB, carries={"orientation": i}) for i in range(2, 9)},
-    "photo: PNG": Kind(
-        pillow(RGB.pixels, dpi=(300, 300), icc_profile=SRGB, pnginfo=with_xmp()), RGB, carries={"dpi": SAME, "profile": SRGB},
-        dropped=("XMP",), suffix=".png",
-    ),
-    "photo: lossless WebP": Kind(
-        pillow(RGB.pixels, lossless=True, icc_profile=SRGB), RGB, carries={"profile": SRGB}, suffix=".webp"
-    ),
-    "photo: lossy WebP": Kind(pillow(RGB.pixels, quality=80), by_pillow, suffix=".webp"),
-    "photo: JPEG": Kind(
-        pillow(RGB.pixels, quality=90, dpi=(300, 300), icc_profile=SRGB), by_pillow, carries={"dpi": SAME, "profile": SRGB},
-        suffix=".jpg",
-    ),
-    **{f"photo: JPEG, orientation {i}": Kind(pillow(RGB.pixels, exif=exif(i)), by_pillow, dropped=("Exif",), suffix=".jpg", carries={"orientation": 1}) for i in range(2, 9)},
-    # Real files
-    "real: slide of JPEG 2000": Kind(
-        "wsi/algart__CMU-1-JP2K-Region.svs", by_openslide, 1, {"microns per pixel": SAME}, ("ImageDescription (Aperio)",)
-    ),
-    "real: COG with a mask": Kind("geo/riotiler__cog_rgb_mask.tif", by_gdal, carries=WHERE),
-    "real: COG with alpha": Kind("geo/riotiler__cog_rgba.tif", by_gdal, carries=WHERE),
-    "real: COG with nodata": Kind("scientific/rioxarray__cog.tif", by_gdal, carries=WHERE),
-    "real: palette COG, level 3": Kind(
-        "geo/riotiler__cog_cmap.tif", lambda path: by_gdal(path, 3), options={"level": 3}, carries={"CRS and bounds": SAME}
-    ),
-    "real: 16-bit aerial": Kind("geo/riocolor__rgb16.tif", by_gdal, carries=WHERE),
-    "real: 64 signed planes": Kind(
-        "geo/cogeotiffjs__model_transformation.tif", by_gdal, carries=WHERE, dropped=("GDAL_METADATA items of bands",)
-    ),
-    "real: float64 with NaN": Kind("scientific/riocogeo__image_nan.tif", by_gdal, carries=WHERE),
-    "real: 12-bit JPEG": Kind("variants/gdal__mandrilmini_12bitjpeg.tif", by_tifffile),  # the wheel of GDAL has no such codec
-    "real: OME-TIFF": Kind("scientific/omefiles__rgb.ome.tiff", by_tifffile, dropped=(OME,)),
-}

@@ -105,16 +105,11 @@ def test_a_model_of_integers_is_refused_for_floats_and_wider_integers(dtype, mod
         apply(model, smooth(30, 30).astype(dtype), tmp_path / "out.tif")
 
 
-def masked_photo(photo):
-    """The photo without a disk, as a masked array."""
-    y, x = np.mgrid[:512, :512]
-    disk = (y - 200) ** 2 + (x - 300) ** 2 < 90**2
-    return np.ma.array(photo, mask=disk[:, :, None].repeat(3, axis=2)), disk
-
-
 @pytest.mark.parametrize("output", ["palette", "labels"])
 def test_masked_pixels_get_one_label_more_which_is_nodata(output, model, photo, tmp_path):
-    pixels, disk = masked_photo(photo)
+    y, x = np.mgrid[:512, :512]
+    disk = (y - 200) ** 2 + (x - 300) ** 2 < 90**2
+    pixels = np.ma.array(photo, mask=disk[:, :, None].repeat(3, axis=2))
     apply(model, photo, tmp_path / "whole.tif", output=output)
     report = apply(model, pixels, path := tmp_path / "out.tif", output=output)
     labels = tifffile.imread(path)
@@ -123,21 +118,6 @@ def test_masked_pixels_get_one_label_more_which_is_nodata(output, model, photo, 
     np.testing.assert_array_equal(labels[~disk], tifffile.imread(tmp_path / "whole.tif")[~disk])
     with tifffile.TiffFile(path) as tiff:
         assert tiff.pages.first.tags["GDAL_NODATA"].value == "6"
-
-
-def test_a_mask_that_masks_nothing_changes_no_byte(model, photo, tmp_path):
-    apply(model, photo, tmp_path / "1.tif")
-    report = apply(model, np.ma.array(photo, mask=False), tmp_path / "2.tif")
-    alpha = np.dstack([photo, np.full((512, 512), 9, np.uint8)])
-    apply(model, write_tiff(tmp_path / "in.tif", alpha, extrasamples=["unassalpha"], tile=(256, 256)), tmp_path / "3.tif")
-    assert report.nodata is None
-    assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "2.tif").read_bytes() == (tmp_path / "3.tif").read_bytes()
-
-
-def test_an_image_that_is_all_mask_is_all_nodata(model, photo, tmp_path):
-    report = apply(model, np.ma.array(photo, mask=True), path := tmp_path / "out.tif")
-    assert (tifffile.imread(path) == 6).all()
-    assert (report.nodata, report.colors_used, report.psnr_db) == (6, 0, None)
 
 
 @pytest.mark.parametrize(("threads", "chunk_size"), [(1, "50000px"), (2, "1MiB"), (4, "64MiB")])

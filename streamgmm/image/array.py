@@ -66,6 +66,7 @@ class ArrayImage:
             alpha=alpha,
             associated=False,
             nodata=sample_value(options.nodata, self._stored),
+            floats=self._stored.kind == "f",
             converted=False,
         )
         self.name, self.kind, self.metadata = name, kind, metadata or Metadata()

@@ -48,6 +48,8 @@ class Colours:
         Whether the colours are premultiplied with it.
     nodata : float or None
         Pixels whose colour samples, as stored, are all this value are masked.
+    floats : bool
+        Whether samples are stored as floats: pixels that are not finite are masked.
     converted : bool
         Whether the colours have become sRGB, whatever profile they had.
     """
@@ -60,12 +62,13 @@ class Colours:
     alpha: int | None
     associated: bool
     nodata: float | None
+    floats: bool
     converted: bool
 
     @property
     def maskable(self) -> bool:
         """Whether pixels may be masked by their own samples."""
-        return self.alpha is not None or self.nodata is not None or self.dtype.kind == "f"
+        return self.alpha is not None or self.nodata is not None or self.floats
 
     def __call__(self, read: Read) -> Read:
         """Return the colours of samples, and which of them are valid."""
@@ -75,19 +78,19 @@ class Colours:
         if self.expand:
             samples = self.expand(samples)
         colours = samples[..., : self.n_samples]
-        if self.convert:
-            colours = self.convert(colours)
         if self.alpha is not None:
             opacity = samples[..., self.alpha]
             valid = _both(valid, opacity != 0)
             if self.associated:
                 colours = _unpremultiplied(colours, opacity)
+        if self.convert:
+            colours = self.convert(colours)
         n_colours = colours.shape[-1]
         if max(self.bands) >= n_colours:
             colours = np.concatenate([colours, samples[..., self.n_samples :]], axis=-1)
         if self.bands != tuple(range(colours.shape[-1])):
             colours = colours[..., self.bands]
-        if self.dtype.kind == "f":
+        if self.floats:
             valid = _both(valid, np.isfinite(colours).all(axis=-1))
         return Read(colours, None if valid is None or valid.all() else valid)
 
@@ -116,7 +119,7 @@ def _unpremultiplied(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     full = _full(colours.dtype)
     if (alpha == full).all():
         return colours
-    straight = colours.astype(np.float64) * (full / np.maximum(alpha, 1 if full > 1 else 1e-30))[..., None]
+    straight = colours.astype(np.float64) * full / np.maximum(alpha, 1 if full > 1 else 1e-30)[..., None]
     if colours.dtype.kind == "u":
         straight = np.rint(np.minimum(straight, full))
     return straight.astype(colours.dtype)
@@ -158,8 +161,9 @@ def colours_of(page: tifffile.TiffPage, name: str, bands: tuple[int, ...] | None
         dtype=dtype,
         bands=chosen_bands(n_colours + page.samplesperpixel - n_samples, alpha_band, bands, name),
         alpha=None if alpha is None else n_samples + alpha,
-        associated=alpha is not None and extras[alpha] == ASSOCIATED,
+        associated=alpha is not None and extras[alpha] == ASSOCIATED and page.photometric != PALETTE,
         nodata=sample_value(_nodata(page) if nodata is None else nodata, np.dtype(page.dtype)),
+        floats=np.dtype(page.dtype).kind == "f",
         converted=converted,
     )
 

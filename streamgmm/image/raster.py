@@ -32,6 +32,12 @@ def _no_limit_of_pillow() -> Iterator[None]:
             Pillow.MAX_IMAGE_PIXELS = before
 
 
+def _mode(image: Pillow.Image) -> str:
+    """Return the mode to decode an image to; a colour that the file calls transparent asks for alpha."""
+    mode = MODES.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")
+    return {"L": "LA", "RGB": "RGBA"}.get(mode, mode) if "transparency" in image.info else mode
+
+
 def open_raster(path: Path, options: ReadOptions, budget: int | None) -> ArrayImage:
     """Decode a PNG, JPEG or WebP file, turned as its Exif orientation says.
 
@@ -45,13 +51,14 @@ def open_raster(path: Path, options: ReadOptions, budget: int | None) -> ArrayIm
     with _no_limit_of_pillow():
         try:
             with Pillow.open(path, formats=FORMATS) as image:
-                mode = MODES.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")
+                mode = _mode(image)
                 size = image.width * image.height * len(Pillow.new(mode, (1, 1)).tobytes())
                 if budget is not None and size > budget:
                     raise MemoryBudgetError(
                         f"{path}: a {image.format} of {image.width} x {image.height} pixels is decoded as a whole, which takes "
                         f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f}; convert it to a tiled TIFF, or raise --chunk-size"
                     )
+                image.load()  # before anything else does so and keeps silent about damage
                 metadata = carried_over_raster(image)
                 pixels = np.asarray(ImageOps.exif_transpose(image).convert(mode))
                 alpha = pixels.shape[2] - 1 if mode in ("RGBA", "LA") else None

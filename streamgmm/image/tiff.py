@@ -95,7 +95,7 @@ class TiffImage:
             "dtype": self.dtype.name,
             "stored": f"{page.samplesperpixel} samples of {page.bitspersample} bits, {np.dtype(page.dtype).name}",
             "photometric": getattr(page.photometric, "name", str(page.photometric)).lower(),
-            "compression": page.compression.name.lower(),
+            "compression": getattr(page.compression, "name", "none").lower(),
             "layout": f"{segments.kind}s of {segments.grid.tile[1]} x {segments.grid.tile[0]}",
             "segments": len(page.dataoffsets),
             "viewed_in_place": segments.segment == (1, 1),
@@ -112,7 +112,7 @@ class TiffImage:
             f"nodata {colours.nodata}": colours.nodata is not None,
             "mask page": self._mask is not None,
             "absent tiles": self._segments.sparse,
-            "NaN": colours.dtype.kind == "f",
+            "NaN": colours.floats,
         }
         return [reason for reason, holds in reasons.items() if holds]
 

@@ -109,6 +109,7 @@ def quantize_image(
             stack.callback(image.close)
         engine = stack.enter_context(LocalEngine(resources.threads))
         stream = PixelStream(images, engine, resources)
+        writing.display(stream.n_bands)
         painter = Painter(stream, engine, resources, clock, writing)
         try:
             result = fit_pixels(stream, fitting, engine, clock)
