@@ -303,8 +303,7 @@ KINDS: dict[str, Kind] = {
     "photo: PNG": Kind(
         pillow(RGB.pixels, dpi=(300, 300), icc_profile=SRGB, pnginfo=with_xmp()),
         RGB,
-        carries={"dpi": SAME, "profile": SRGB},
-        dropped=("XMP",),
+        carries={"dpi": SAME, "profile": SRGB, "XMP": XMP},
         suffix=".png",
     ),
     "photo: lossless WebP": Kind(

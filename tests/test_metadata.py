@@ -668,13 +668,15 @@ def test_dots_per_inch_are_of_the_turned_raster(orientation, expected):
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
-def test_exif_and_xmp_of_a_raster_are_named(image_format):
+def test_xmp_of_a_raster_is_kept_and_exif_named(image_format):
     exif = Image.Exif()
     exif[271] = "Maker"
     text = PngInfo()
     text.add_itxt("XML:com.adobe.xmp", PACKET.decode())
     xmp = {"pnginfo": text} if image_format == "PNG" else {"xmp": PACKET}
-    assert carried_over_raster(opened(image_format, exif=exif, **xmp)).dropped == ("Exif", "XMP")
+    metadata = carried_over_raster(opened(image_format, exif=exif, **xmp))
+    assert metadata.dropped == ("Exif",)
+    assert metadata.tags == ((700, 1, len(PACKET), PACKET),)
 
 
 def test_damaged_exif_raises_nothing():

@@ -184,8 +184,11 @@ def carried_over_raster(image: Pillow.Image) -> Metadata:
         if image.getexif().get(ORIENTATION) in (5, 6, 7, 8):
             x, y = y, x
     resolution = (float(x), float(y)) if _is_resolution(x, y) else None
-    names = {"Exif": image.info.get("exif"), "InterColorProfile": icc and not kept, "XMP": image.info.get("xmp")}
+    xmp = image.info.get("xmp") or b""
+    true = isinstance(xmp, bytes) and b"RDF" in xmp
+    names = {"Exif": image.info.get("exif"), "InterColorProfile": icc and not kept, "XMP": xmp and not true}
     return Metadata(
+        tags=((XMP, BYTE, len(xmp), xmp),) if true else (),
         resolution=resolution,
         resolution_unit=INCH if resolution else NONE,
         icc=icc if kept else None,

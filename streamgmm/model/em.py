@@ -34,7 +34,8 @@ def expectation_maximization(accumulate: Accumulate, start: Mixture, *, max_iter
     """Climb from a start until an iteration gains less than ``tol`` nats per pixel.
 
     The ridge on the diagonal makes the M-step all but exact, so that the log-likelihood may fall by a trifle where it
-    has arrived: the climb ends there, and the step that fell is not taken.
+    has arrived: the climb ends there, and the step that fell is not taken. A first step that falls is taken all the same,
+    and is where the history begins: the start was fitted to something else.
     """
     mixture = previous = start
     history: list[float] = []
@@ -42,7 +43,9 @@ def expectation_maximization(accumulate: Accumulate, start: Mixture, *, max_iter
         statistics = accumulate(mixture)
         gain = statistics.mean_log_likelihood - history[-1] if history else np.inf
         if gain < 0:
-            return Fit(previous, history, converged=True)
+            if previous is not start:
+                return Fit(previous, history, converged=True)
+            history.clear()
         history.append(statistics.mean_log_likelihood)
         if gain < tol:
             return Fit(mixture, history, converged=True)
