@@ -9,18 +9,13 @@ from functools import partial
 import imagecodecs
 import numpy as np
 import tifffile
+from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
 from ..errors import OptionError, UnsupportedImageError
 from .source import Read
-from .ycbcr import FromYCbCr
+from .ycbcr import FromYCbCr, decodes_colours
 
 log = logging.getLogger(__name__)
-
-# Values of PhotometricInterpretation (tag 262).
-MINISWHITE, MINISBLACK, RGB, PALETTE, SEPARATED, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
-PHOTOMETRIC, COLOUR_MAP, INK_SET, ICC_PROFILE, GDAL_NODATA = 262, 320, 332, 34675, 42113
-# Values of ExtraSamples (tag 338).
-ASSOCIATED, UNASSOCIATED = 1, 2
 
 Convert = Callable[[np.ndarray], np.ndarray]
 
@@ -148,11 +143,11 @@ def colours_of(page: tifffile.TiffPage, name: str, bands: tuple[int, ...] | None
     bits = page.bitspersample if isinstance(page.bitspersample, int) else None  # 5-6-5 bits come spread to 8
     expand, dtype = expansion(np.dtype(page.dtype), bits)
     n_samples, convert, converted = _photometry(page, name, dtype)
-    if page.photometric == PALETTE and convert:
+    if page.photometric == PHOTOMETRIC.PALETTE and convert:
         dtype = np.dtype(np.uint8)
     n_colours = 3 if convert and convert is not _inverted else n_samples
     extras = tuple(page.extrasamples or ())[: page.samplesperpixel - n_samples]
-    alpha = next((i for i, kind in enumerate(extras) if kind in (ASSOCIATED, UNASSOCIATED)), None)
+    alpha = next((i for i, kind in enumerate(extras) if kind in (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)), None)
     alpha_band = None if alpha is None else n_colours + alpha
     return Colours(
         n_samples=n_samples,
@@ -161,7 +156,7 @@ def colours_of(page: tifffile.TiffPage, name: str, bands: tuple[int, ...] | None
         dtype=dtype,
         bands=chosen_bands(n_colours + page.samplesperpixel - n_samples, alpha_band, bands, name),
         alpha=None if alpha is None else n_samples + alpha,
-        associated=alpha is not None and extras[alpha] == ASSOCIATED and page.photometric != PALETTE,
+        associated=alpha is not None and extras[alpha] == EXTRASAMPLE.ASSOCALPHA and page.photometric != PHOTOMETRIC.PALETTE,
         nodata=sample_value(_nodata(page) if nodata is None else nodata, np.dtype(page.dtype)),
         floats=np.dtype(page.dtype).kind == "f",
         converted=converted,
@@ -188,25 +183,25 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[in
     photometric, n_samples = page.photometric, page.samplesperpixel
     n_extra = len(page.extrasamples or ())
     n_colour = max(1, n_samples - n_extra)
-    if PHOTOMETRIC not in page.tags:
+    if "PhotometricInterpretation" not in page.tags:
         if n_samples > 1:
             log.warning("%s: has no PhotometricInterpretation (tag 262); its bands are taken as they are", name)
         return n_colour, None, False
-    if photometric in (MINISBLACK, RGB):
+    if photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
         return n_colour, None, False
-    if photometric == MINISWHITE:
+    if photometric == PHOTOMETRIC.MINISWHITE:
         return n_colour, _inverted, False
-    if photometric == PALETTE:
+    if photometric == PHOTOMETRIC.PALETTE:
         return 1, _palette(page, name, dtype), False
-    if photometric == YCBCR and n_colour == 3:
-        if page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS or page.compression == 7:
-            return 3, None, False  # the codec has converted it
+    if photometric == PHOTOMETRIC.YCBCR and n_colour == 3:
+        if decodes_colours(page):
+            return 3, None, False
         if page.bitspersample == 8:
             return 3, FromYCbCr.of(page), False
-    if photometric == SEPARATED and n_colour == 4 and page.tags.valueof(INK_SET, 1) == 1:
+    if photometric == PHOTOMETRIC.SEPARATED and n_colour == 4 and page.tags.valueof("InkSet", 1) == 1:
         return 4, _from_cmyk(page, name, dtype), True
-    if photometric in (CIELAB, ICCLAB) and n_colour == 3 and page.bitspersample in (8, 16):
-        return 3, partial(_from_lab, signed=photometric == CIELAB), True
+    if photometric in (PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB) and n_colour == 3 and page.bitspersample in (8, 16):
+        return 3, partial(_from_lab, signed=photometric == PHOTOMETRIC.CIELAB), True
     colours = getattr(photometric, "name", photometric)
     raise UnsupportedImageError(
         f"{name}: colours are {colours} in {n_samples} samples of {page.bitspersample} bits, not supported; convert it first"
@@ -241,7 +236,7 @@ def expansion(dtype: np.dtype, bits: int | None = None) -> tuple[Convert | None,
 
 def _nodata(page: tifffile.TiffPage) -> float | None:
     """Return the value of GDAL_NODATA (tag 42113), or None where there is none, or it is no number."""
-    text = str(page.tags.valueof(GDAL_NODATA)).strip(" \0")
+    text = str(page.tags.valueof("GDAL_NODATA")).strip(" \0")
     for number in (int, float):  # 64 bits do not fit a float
         with contextlib.suppress(ValueError):
             return number(text)
@@ -274,7 +269,7 @@ def _palette(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> Convert:
 
 def _from_cmyk(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> Convert:
     """Convert by the ICC profile of the page, or where it has none by R = (1 - C) (1 - K)."""
-    profile, srgb = page.tags.valueof(ICC_PROFILE), imagecodecs.cms_profile("srgb")
+    profile, srgb = page.tags.valueof("InterColorProfile"), imagecodecs.cms_profile("srgb")
 
     def by_profile(inks: np.ndarray) -> np.ndarray:
         return imagecodecs.cms_transform(np.ascontiguousarray(inks), profile, srgb, colorspace="CMYK", outcolorspace="RGB")

@@ -26,9 +26,7 @@ from .ycbcr import Subsampling
 # gigapixel would otherwise add 2 GB to its peak. Asking costs 20 microseconds.
 GIVE_BACK = 32 << 20
 
-# Values of PhotometricInterpretation (tag 262), Compression (tag 259), SampleFormat (tag 339), PlanarConfiguration (tag 284).
-YCBCR, OLD_JPEG, SEPARATE = 6, 6, 2
-JPEG = (7, 34892, 33007)
+JPEG = (7, 34892, 33007)  # values of Compression (tag 259)
 # Codecs whose data says its size, and what reads that. Its area may be this much larger than that of a tile: JPEG pads to 16.
 STREAMS: dict[int, Callable[[io.BytesIO], Any]] = {
     **dict.fromkeys(JPEG, JpegImageFile),
@@ -121,7 +119,7 @@ class Segments:
             )
         if page.shaped[1] != 1 or page.size == 0 or page.samplesperpixel < 1:
             raise UnsupportedImageError(f"{self.name}: page has shape {page.shape}; expected a flat image, not empty")
-        if page.compression == OLD_JPEG:
+        if page.compression == tifffile.COMPRESSION.OJPEG:
             raise UnsupportedImageError(f"{self.name}: old-style JPEG (compression 6) is not supported; convert it first")
         if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
             codec = getattr(page.compression, "name", page.compression)

@@ -7,11 +7,15 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-YCBCR, SEPARATE, HORIZONTAL = 6, 2, 2
-COEFFICIENTS, SUBSAMPLING, REFERENCE = 529, 530, 532
+COEFFICIENTS, SUBSAMPLING, REFERENCE = 529, 530, 532  # tags
 # ITU-R BT.601, and the range of 8-bit codes, where the file says nothing.
 BT601 = (0.299, 0.587, 0.114)
 FULL_RANGE = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
+
+
+def decodes_colours(page: tifffile.TiffPage) -> bool:
+    """Whether the codec of a page turns YCbCr into RGB itself, as JPEG does."""
+    return page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS or page.compression == tifffile.COMPRESSION.JPEG
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,12 @@ class Subsampling:
         NotImplementedError
             Where it is of a rare kind.
         """
-        if page.photometric != YCBCR or page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS or page.compression == 7:
+        if page.photometric != tifffile.PHOTOMETRIC.YCBCR or decodes_colours(page):
             return None
         across, down = page.tags.valueof(SUBSAMPLING, (2, 2))
         if (across, down) == (1, 1):
             return None
-        planar, predicted = page.planarconfig == SEPARATE, page.predictor == HORIZONTAL
+        planar, predicted = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE, page.predictor == tifffile.PREDICTOR.HORIZONTAL
         if page.bitspersample != 8 or page.samplesperpixel != 3 or (predicted and not planar) or page.fillorder != 1:
             raise NotImplementedError("subsampled YCbCr with a predictor, reversed bits, or not of 3 samples of 8 bits")
         decompress = None if page.compression == 1 else tifffile.TIFF.DECOMPRESSORS[page.compression]
