@@ -225,7 +225,8 @@ def info(path: Path, as_json: bool, verbose: bool) -> None:
         return
     width = max(map(len, described))
     for key, value in described.items():
-        click.echo(f"{key.replace('_', ' '):<{width}}  {value}")
+        text = ", ".join(map(str, value)) or "nothing" if isinstance(value, list | tuple) else value
+        click.echo(f"{key.replace('_', ' '):<{width}}  {text}")
 
 
 def _describe(path: Path) -> dict[str, Any]:
