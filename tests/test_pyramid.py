@@ -120,7 +120,8 @@ def test_tiles_of_a_level_are_made_from_the_level_below(kind, shape, resampling,
             below = assembled(spool, layout, level - 1, layout.n_tiles)
             expected = naive_reduced(below, resampling, layout.masked_sample)
             np.testing.assert_array_equal(assembled(spool, layout, level, layout.n_tiles), expected)
-        assert [spool.get(index) for index in range(layout.n_tiles)] == list(spool)[layout.n_tiles :]
+        n_tiles = layout.n_tiles
+        assert [spool.get(i) for i in range(n_tiles)] == [spool.get(n_tiles + i) for i in range(n_tiles)]
 
 
 @pytest.mark.parametrize("form", ["palette", "labels", "rgb"])

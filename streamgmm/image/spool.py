@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +49,3 @@ class Spool:
     def get(self, index: int) -> bytes:
         """Return a tile that was put. Safe to call from several threads, also while others are put."""
         return os.pread(self._file.fileno(), int(self.sizes[index]), int(self._offsets[index]))
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the encoded tiles in the order of their index."""
-        return map(self.get, range(len(self)))
