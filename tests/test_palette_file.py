@@ -1,0 +1,78 @@
+"""Palettes as files, and the TIFF of how sure each pixel is."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+
+import streamgmm
+
+from .conftest import PHOTO
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory):
+    """A photograph with a place in the world and a masked corner, and every file that can be made of it."""
+    folder = tmp_path_factory.mktemp("palettes")
+    pixels = np.moveaxis(tifffile.imread(PHOTO)[:200, :300], -1, 0).copy()
+    pixels[:, :20, :30] = 0
+    transform = rasterio.Affine(2, 0, 5e5, 0, -2, 4e6)
+    profile = {
+        "width": 300,
+        "height": 200,
+        "count": 3,
+        "dtype": "uint8",
+        "crs": "EPSG:32633",
+        "transform": transform,
+        "nodata": 0,
+    }
+    with rasterio.open(folder / "in.tif", "w", driver="GTiff", **profile) as image:
+        image.write(pixels)
+    for suffix in ("gpl", "json", "txt"):
+        options = {"n_components": 5, "overwrite": True, "palette_out": folder / f"palette.{suffix}"}
+        report = streamgmm.quantize(folder / "in.tif", folder / "out.tif", confidence=folder / "sure.tif", **options)
+    with rasterio.open(folder / "out.tif") as output:
+        colours = [output.colormap(1)[label][:3] for label in range(5)]
+        return folder, report, output.read(1), colours
+
+
+def test_a_palette_for_gimp_has_its_header_and_a_line_for_each_colour(quantized):
+    folder, _, _, colours = quantized
+    first, *_, hash_line, a, b, c, d, e = (folder / "palette.gpl").read_text().splitlines()
+    assert (first, hash_line) == ("GIMP Palette", "#")
+    assert [tuple(map(int, line.split("\t")[0].split())) for line in (a, b, c, d, e)] == colours
+
+
+def test_colour_text_for_gdal_has_a_line_for_each_label_and_nodata(quantized):
+    folder, _, _, colours = quantized
+    lines = [line.split() for line in (folder / "palette.txt").read_text().splitlines()]
+    assert lines == [[str(label), *map(str, colour), "255"] for label, colour in enumerate(colours)] + [["nv", *"0000"]]
+
+
+def test_a_palette_in_json_has_means_and_counts(quantized):
+    folder, report, labels, colours = quantized
+    palette = json.loads((folder / "palette.json").read_text())
+    assert palette["nodata"] == report.nodata == 5
+    assert [tuple(colour["rgb"]) for colour in palette["colors"]] == colours
+    assert [colour["mean"] for colour in palette["colors"]] == report.model["means"]
+    assert [colour["pixels"] for colour in palette["colors"]] == np.bincount(labels.reshape(-1), minlength=6)[:5].tolist()
+
+
+def test_the_confidence_is_the_largest_responsibility_at_the_same_place(quantized):
+    folder, report, _, _ = quantized
+    weights, means, covariances = (np.array(report.model[name]) for name in ("weights", "means", "covariances"))
+    with rasterio.open(folder / "in.tif") as source, rasterio.open(folder / "sure.tif") as sure:
+        assert (sure.crs, sure.transform, sure.bounds) == (source.crs, source.transform, source.bounds)
+        assert (sure.dtypes, sure.nodata, sure.profile["tiled"]) == (("uint8",), 0, True)
+        shown = source.dataset_mask() > 0
+        np.testing.assert_array_equal(sure.dataset_mask() > 0, shown)
+        colours, confidence = source.read()[:, shown].T / 255, sure.read(1)[shown]
+    densities = []
+    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
+        d = colours - mean
+        distance = np.einsum("ni,ij,nj->n", d, np.linalg.inv(covariance), d)
+        densities.append(weight * np.exp(-distance / 2) / np.sqrt(np.linalg.det(2 * np.pi * covariance)))
+    expected = 255 * np.max(densities, axis=0) / np.sum(densities, axis=0)
+    np.testing.assert_allclose(confidence, expected, atol=0.51)
