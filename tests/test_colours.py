@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from streamgmm.model import kernels
-from streamgmm.model.colours import LANES, ColourCounter, ColourTable, colour_codes
+from streamgmm.model.colours import ColourCounter, ColourTable, colour_codes
+from streamgmm.model.parameters import LANES
 
 from . import naive
 from .conftest import random_mixture, random_pixels
@@ -78,7 +79,7 @@ def test_a_counted_table_keeps_similar_colours_close(photo):
 @pytest.mark.parametrize("threads", [4, 2 * LANES + 1])
 def test_any_number_of_threads_count_the_same_table(photo, threads):
     strips = np.split(photo, 64)
-    counter = ColourCounter(3, photo[..., 0].size, threads)
+    counter = ColourCounter(3, photo[..., 0].size, LANES)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(counter.add, strips))
     table, expected = counter.table(), ColourTable.of(photo.reshape(-1, 3))

@@ -6,8 +6,8 @@ from sklearn.cluster import KMeans
 
 from streamgmm.model import seeding
 from streamgmm.model.colours import ColourTable
-from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
-from streamgmm.model.seeding import INITS, around, lloyd, plus_plus, reseed, seed_mixture
+from streamgmm.model.mixture import COVARIANCE_TYPES, INITS, Mixture
+from streamgmm.model.seeding import around, lloyd, plus_plus, reseed, seed_mixture
 
 from . import naive
 from .conftest import colours, random_mixture

@@ -7,13 +7,11 @@ import numpy as np
 
 from . import kernels
 from .mixture import Mixture
-from .parameters import as_pixels, bands_of, level_of, scale_of
+from .parameters import as_pixels, bands_of, counter_dtype, level_of, scale_of
 from .statistics import Statistics, accumulate
 
 # Bands up to which a table of all colours fits: 256^3 counters.
 TABLE_BANDS = 3
-# Tables that are counted into at once: more threads than these mostly wait for decoding, and each table takes 64 MiB.
-LANES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +49,21 @@ class ColourTable:
     def n_pixels(self) -> float:
         """Number of pixels counted."""
         return float(self.counts.sum())
+
+    weight = n_pixels
+
+    def scaled(self, factor: float) -> "ColourTable":
+        """Return the table of pixels of ``factor`` times the weight."""
+        return ColourTable(self.colours, self.counts * factor)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return what :meth:`from_arrays` takes."""
+        return {"colours": self.colours, "counts": self.counts}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "ColourTable":
+        """Return the table that :meth:`to_arrays` wrote."""
+        return cls(**arrays)
 
     @property
     def scale(self) -> float:
@@ -90,16 +103,15 @@ class ColourCounter:
         1 to 3.
     n_pixels : int
         Pixels to be counted: 32-bit counters serve up to 2^32 - 1.
-    threads : int
-        Threads that count.
+    lanes : int > 0
+        Tables, each counted into by one thread at a time.
     """
 
-    def __init__(self, n_bands: int, n_pixels: int, threads: int):
+    def __init__(self, n_bands: int, n_pixels: int, lanes: int):
         self._codes = colour_codes(n_bands)
-        self._dtype = np.uint32 if n_pixels < 2**32 else np.uint64
         self._lanes: queue.SimpleQueue = queue.SimpleQueue()
-        for _ in range(min(threads, LANES)):
-            self._lanes.put(np.zeros(256**n_bands, self._dtype))  # untouched memory costs nothing
+        for _ in range(lanes):
+            self._lanes.put(np.zeros(256**n_bands, counter_dtype(n_pixels)))  # untouched memory costs nothing
 
     def add(self, pixels: np.ndarray) -> None:
         """Count pixels (..., D), uint8."""
@@ -109,11 +121,31 @@ class ColourCounter:
         finally:
             self._lanes.put(lane)
 
-    def table(self) -> ColourTable:
-        """Merge what all threads counted, and let the counters go."""
+    def total(self) -> np.ndarray:
+        """Return the counter of every colour code, while no thread counts; what all threads counted is merged into one."""
         total = self._lanes.get()
+        for _ in range(self._lanes.qsize()):
+            lane = self._lanes.get()
+            total += lane
+            lane[:] = 0
+            self._lanes.put(lane)
+        self._lanes.put(total)
+        return total
+
+    def restore(self, total: np.ndarray) -> None:
+        """Go on from the counters that :meth:`total` returned, before anything is counted."""
+        self._lanes.get()
+        self._lanes.put(total)
+
+    def n_colours(self) -> int:
+        """Return the number of distinct colours that were counted."""
+        return int(np.count_nonzero(self.total()))
+
+    def table(self) -> ColourTable:
+        """Return the colours that were counted, and count no more: only one table of counters is kept."""
+        total = self.total()
         while not self._lanes.empty():
-            total += self._lanes.get()
+            self._lanes.get()
         n_colours = np.count_nonzero(total)
         colours, counts = np.empty((n_colours, len(self._codes)), np.uint8), np.empty(n_colours)
         kernels.compact(total, colours, counts)

@@ -12,6 +12,10 @@ from ..errors import ModelError
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
 
+# How a fit is begun, without means to begin from; see :mod:`streamgmm.model.seeding`.
+Init = Literal["random", "k-means++", "kmeans"]
+INITS: tuple[str, ...] = get_args(Init)
+
 FORMAT, VERSION = "streamgmm mixture", 1
 
 
@@ -167,10 +171,10 @@ class Mixture:
             "weights": [round(weight, 6) for weight in self.weights.tolist()],
         }
 
-    def to_json(self) -> str:
-        """Write as versioned JSON, with a line for each component."""
+    def to_json(self, **more: str) -> str:
+        """Write as versioned JSON, with a line for each component, and what more there is to say."""
         fields = []
-        for key, value in self.to_dict().items():
+        for key, value in {**self.to_dict(), **more}.items():
             text = json.dumps(value)
             if isinstance(value, list):
                 text = "[\n    " + ",\n    ".join(json.dumps(row) for row in value) + "\n  ]"

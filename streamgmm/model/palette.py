@@ -5,10 +5,10 @@ import numpy as np
 from . import kernels
 from .colours import TABLE_BANDS, ColourTable, colour_codes
 from .mixture import Mixture
-from .parameters import as_pixels, bands_of, launches, model_of, scale_of, scratch_for
+from .parameters import as_pixels, bands_of, label_dtype, launches, model_of, scale_of, scratch_for
 
-# Components whose labels fit 8 bits.
-SMALL_LABELS = 256
+# Colours that are labelled or looked up at once, where all of them would take hundreds of MiB.
+COLOURS = 1 << 20
 
 
 def palette_of(mixture: Mixture, display: tuple[int, ...] | None = None) -> np.ndarray:
@@ -24,11 +24,6 @@ def palette_of(mixture: Mixture, display: tuple[int, ...] | None = None) -> np.n
         display = (0, 1, 2) if mixture.n_bands >= 3 else (0,)
     shown = mixture.means[:, display if len(display) == 3 else display[:1] * 3]
     return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
-
-
-def label_dtype(n_components: int) -> np.dtype:
-    """Type of the labels: uint8 for up to 256 components, uint16 above."""
-    return np.dtype(np.uint8 if n_components <= SMALL_LABELS else np.uint16)
 
 
 def classify(pixels: np.ndarray, mixture: Mixture, threads: int = 1) -> np.ndarray:
@@ -53,7 +48,7 @@ def classify(pixels: np.ndarray, mixture: Mixture, threads: int = 1) -> np.ndarr
     n_components, n_bands = mixture.means.shape
     labels = np.empty(len(flat), label_dtype(n_components))
     scratch = None
-    for bounds in launches(len(flat), n_components, n_bands):
+    for bounds in launches(len(flat), n_components, n_bands, threads > 1):
         if scratch is None:
             scratch = scratch_for(len(bounds) - 1, n_components, n_bands)
         kernels.label(threads, flat, bounds, model, bands, scratch, labels)
@@ -97,18 +92,26 @@ class LookupTable:
         n_bands = table.colours.shape[1]
         self._codes = colour_codes(n_bands)
         self._labels = np.zeros(256**n_bands, labels.dtype)
-        codes = np.zeros(len(table), np.uint32)
-        for band in range(n_bands):
-            codes |= self._codes[band][table.colours[:, band]]
-        self._labels[codes] = labels
+        for first in range(0, len(table), COLOURS):
+            part = slice(first, first + COLOURS)
+            colours = table.colours[part]
+            codes = np.zeros(len(colours), np.uint32)
+            for band in range(n_bands):
+                codes |= self._codes[band][colours[:, band]]
+            self._labels[codes] = labels[part]
 
     @classmethod
     def of_all_colours(cls, mixture: Mixture, threads: int) -> "LookupTable":
         """Label every 8-bit colour there is."""
-        colours = np.empty((256**mixture.n_bands, mixture.n_bands), np.uint8)
-        counts = np.empty(len(colours))
-        kernels.compact(np.ones(len(colours), np.uint32), colours, counts)
-        return cls(ColourTable(colours, counts), classify(colours, mixture, threads))
+        n_bands = mixture.n_bands
+        lower = np.empty((16**n_bands, n_bands), np.uint8)  # codes interleave bits: half of them is half of each byte
+        kernels.compact(np.ones(len(lower), np.uint32), lower, np.empty(len(lower)))
+        lookup = cls(ColourTable(lower[:0], np.empty(0)), np.empty(0, label_dtype(mixture.n_components)))
+        labels = lookup._labels.reshape(len(lower), len(lower))
+        for first in range(0, len(lower), step := max(1, COLOURS // len(lower))):
+            colours = 16 * lower[first : first + step, None] + lower
+            labels[first : first + step] = classify(colours, mixture, threads)
+        return lookup
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Return the labels of pixels (..., D), shape (...)."""

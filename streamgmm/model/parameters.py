@@ -13,10 +13,16 @@ BLOCK = 256
 SLICE = 64 * BLOCK
 # Slices of one parallel launch and the bytes their buffers may take: bounds memory, changes no result.
 SLICES, SLICE_BYTES = 64, 64 << 20
+SERIAL_BYTES = 4 << 20  # of a serial launch, which is one of many, each in a thread
 # Floats that are closer than this part of their range count as one colour for the purposes of a mixture.
 FLOAT_LEVEL = 2.0**-20
 # Bands up to which the kernels keep their sums in registers.
 REGISTER_BANDS = 4
+
+# Tables that are counted into at once: more threads than these mostly wait for decoding, and each table takes 64 MiB.
+LANES = 4
+# Components whose labels fit 8 bits.
+SMALL_LABELS = 256
 
 
 class Model(NamedTuple):
@@ -89,15 +95,49 @@ def scratch_for(n_slices: int, n_components: int, n_bands: int) -> Scratch:
     )
 
 
-def launches(n_pixels: int, n_components: int, n_bands: int):
-    """Yield the slice bounds (S + 1,) of one launch after another."""
-    slice_bytes = n_components * (4 * block_size(n_components) + 8 * n_moments(n_bands))
-    n_slices = max(1, min(SLICES, SLICE_BYTES // slice_bytes))
+def launches(n_pixels: int, n_components: int, n_bands: int, parallel: bool = True):
+    """Yield the slice bounds (S + 1,) of one launch after another: of a parallel kernel, or of its serial twin."""
+    n_slices = _n_slices(n_components, n_bands, parallel)
     for first in range(0, n_pixels, n_slices * SLICE):
         last = min(n_pixels, first + n_slices * SLICE)
         yield np.append(np.arange(first, last, SLICE), last)
 
 
+def scratch_bytes(n_components: int, n_bands: int, threads: int) -> int:
+    """Bytes of the buffers of a parallel launch, or of serial ones in some threads, where these are more."""
+    slices = max(_n_slices(n_components, n_bands, True), threads * _n_slices(n_components, n_bands, False))
+    return slices * _slice_bytes(n_components, n_bands)
+
+
+def _n_slices(n_components: int, n_bands: int, parallel: bool) -> int:
+    size = SLICE_BYTES if parallel else SERIAL_BYTES
+    return max(1, min(SLICES, size // _slice_bytes(n_components, n_bands)))
+
+
+def _slice_bytes(n_components: int, n_bands: int) -> int:
+    return n_components * (4 * block_size(n_components) + 8 * n_moments(n_bands))
+
+
 def n_moments(n_bands: int) -> int:
     """Length of (sum r, sum r d, lower triangle of sum r d d^T)."""
     return 1 + n_bands + n_bands * (n_bands + 1) // 2
+
+
+def counter_dtype(n_pixels: int) -> type:
+    """Type of the counters of so many pixels."""
+    return np.uint32 if n_pixels < 2**32 else np.uint64
+
+
+def counter_bytes(n_bands: int, n_pixels: int) -> int:
+    """Bytes of the counters of all colours, for so many pixels."""
+    return 256**n_bands * np.dtype(counter_dtype(n_pixels)).itemsize
+
+
+def table_bytes(n_colours: int, n_bands: int) -> int:
+    """Bytes of a table of so many colours with their counts, and with labels."""
+    return n_colours * (n_bands + 8 + 1)
+
+
+def label_dtype(n_components: int) -> np.dtype:
+    """Type of the labels: uint8 for up to 256 components, uint16 above."""
+    return np.dtype(np.uint8 if n_components <= SMALL_LABELS else np.uint16)

@@ -1,16 +1,12 @@
 """First mixtures, found on a sample of the pixels: random, k-means++, k-means."""
 
 from functools import partial
-from typing import Literal, get_args
 
 import numpy as np
 
 from .colours import ColourTable
 from .em import expectation_maximization, fit_mixture, maximization
-from .mixture import CovarianceType, Mixture
-
-Init = Literal["random", "k-means++", "kmeans"]
-INITS: tuple[str, ...] = get_args(Init)
+from .mixture import CovarianceType, Init, Mixture
 
 # Starts that are tried, and the iterations of Lloyd's algorithm and of EM each gets before the best goes on. On the sample
 # of 65,536 pixels with 16 components all four take 0.2 s.

@@ -1,6 +1,6 @@
 """Sufficient statistics: what one EM pass adds up, and the only state that travels between threads and passes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -41,6 +41,15 @@ class Statistics:
             log_likelihood=self.log_likelihood + other.log_likelihood,
             weight=self.weight + other.weight,
         )
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return what :meth:`from_arrays` takes."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Statistics":
+        """Return the statistics that :meth:`to_arrays` wrote."""
+        return cls(arrays["origin"], arrays["moments"], float(arrays["log_likelihood"]), float(arrays["weight"]))
 
     @property
     def mean_log_likelihood(self) -> float:
@@ -111,7 +120,7 @@ def accumulate(
     n_components, n_bands = mixture.means.shape
     total = np.zeros((n_components, n_moments(n_bands)))
     loglik, scratch = 0.0, None
-    for bounds in launches(len(pixels), n_components, n_bands):
+    for bounds in launches(len(pixels), n_components, n_bands, threads > 1):
         n_slices = len(bounds) - 1
         if scratch is None:
             scratch = scratch_for(n_slices, n_components, n_bands)

@@ -7,9 +7,10 @@ import numpy as np
 
 from . import kernels
 from .colours import ColourCounter, ColourTable
+from .jit import Twins, forget
 from .mixture import Mixture
-from .palette import SMALL_LABELS, LookupTable, classify
-from .parameters import as_pixels
+from .palette import LookupTable, classify, confidence, has_table
+from .parameters import SMALL_LABELS, as_pixels
 from .statistics import accumulate
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,28 @@ def compile_kernels(dtype: np.dtype, n_bands: int, n_components: int, threads: i
         Whether the job works on a colour table, with parallel kernels, or on tiles in threads, with their serial twins too.
     """
     start, misses = time.perf_counter(), _cache_misses()
+    try:
+        _call_all(np.dtype(dtype), n_bands, n_components, threads, table)
+    except Exception as error:  # what is kept is damaged, which raises anything; if it is not that, it is raised again
+        log.info("compiled code that was kept cannot be read (%s: %s); compiling again", type(error).__name__, error)
+        forget(_dispatchers())
+        _call_all(np.dtype(dtype), n_bands, n_components, threads, table)
+    if _cache_misses() > misses:
+        log.info("compiled kernels in %.1f s", time.perf_counter() - start)
+
+
+def warm_up() -> None:
+    """Compile the kernels of the usual jobs, for 8 and 16 bits and floats, of 1, 3 and 4 bands."""
+    for n_bands in (3, 1, 4):
+        for dtype in (np.uint8, np.uint16, np.float32):
+            for table in {False, has_table(dtype, n_bands)}:
+                compile_kernels(np.dtype(dtype), n_bands, 2, 2, table=table)
+            confidence(
+                np.zeros((1, n_bands), dtype), Mixture(np.ones(1), np.zeros((1, n_bands)), np.ones((1, n_bands)), "diag")
+            )
+
+
+def _call_all(dtype: np.dtype, n_bands: int, n_components: int, threads: int, table: bool) -> None:
     pixel = np.zeros((1, n_bands), dtype)
     n_alike = min(n_components, SMALL_LABELS + 1)
     mixture = Mixture(np.full(n_alike, 1 / n_alike), np.zeros((n_alike, n_bands)), np.ones((n_alike, n_bands)), "diag")
@@ -40,10 +63,14 @@ def compile_kernels(dtype: np.dtype, n_bands: int, n_components: int, threads: i
         ColourCounter(n_bands, 1, 1).add(pixel)
         LookupTable(ColourTable(pixel, np.ones(1)), labels)(pixel)
         kernels.compact(np.zeros(1, np.uint32), pixel.copy(), np.empty(1))
-    if _cache_misses() > misses:
-        log.info("compiled kernels in %.1f s; they are cached for later runs", time.perf_counter() - start)
+
+
+def _dispatchers() -> list:
+    """All functions that are compiled, where they are: each has files of its own."""
+    loops = [loop for loop in vars(kernels).values() if isinstance(loop, Twins)]
+    functions = [*vars(kernels).values(), *(loop.serial for loop in loops), *(loop.parallel for loop in loops)]
+    return [function for function in functions if hasattr(function, "stats")]
 
 
 def _cache_misses() -> int:
-    twins = (kernels.accumulate.serial, kernels.accumulate.parallel, kernels.label.serial, kernels.label.parallel)
-    return sum(sum(kernel.stats.cache_misses.values()) for kernel in twins if hasattr(kernel, "stats"))
+    return sum(sum(function.stats.cache_misses.values()) for function in _dispatchers())
