@@ -47,6 +47,26 @@ class MemoryBudgetError(StreamGMMError, MemoryError):
     exit_code = 5
 
 
+class QualityError(StreamGMMError):
+    """A strict run has not converged, or is not as good as was asked."""
+
+    exit_code = 6
+
+
+class LockedError(StreamGMMError, OSError):
+    """Another run is writing the same output."""
+
+    exit_code = 7
+
+
+class Interrupted(BaseException):
+    """A signal asked to stop: nothing that handles errors may stop it on its way."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
 class Cancelled(StreamGMMError):  # noqa: N818
     """The progress callback asked to stop."""
 

@@ -26,7 +26,7 @@ from streamgmm.image.atomic import check_output, replacing
 from streamgmm.image.metadata import Metadata
 from streamgmm.image.pyramid import reduce_labels, reduced_tile
 from streamgmm.image.spool import Spool
-from streamgmm.image.writer import COMPRESSIONS, LEVELS, STRUCTURES, Layout, decode_tile, encode_tile, n_levels, write_tiff
+from streamgmm.image.writer import COMPRESSIONS, LEVELS, STRUCTURES, Layout, assemble_tiff, decode_tile, encode_tile, n_levels
 
 DECODERS = {
     "none": bytes,
@@ -36,6 +36,12 @@ DECODERS = {
     "packbits": imagecodecs.packbits_decode,
 }
 TAGS = {"none": 1, "deflate": 8, "lzw": 5, "zstd": 50000, "packbits": 32773}
+
+
+def write_tiff(path, *given, **options):
+    """Assemble a file that takes its place when it is whole."""
+    with replacing(path) as part:
+        assemble_tiff(part, path, *given, **options)
 
 
 def layout_of(labels, n_colours=7, **options):

@@ -25,6 +25,8 @@ class ArrayImage:
         The band that is alpha.
     metadata : Metadata
         What an output takes over.
+    state : tuple, optional
+        That of the file it was decoded from.
 
     Raises
     ------
@@ -43,6 +45,7 @@ class ArrayImage:
         kind: str | None = "array",
         alpha: int | None = None,
         metadata: Metadata | None = None,
+        state: tuple[int, ...] | None = None,
     ):
         if array.ndim not in (2, 3) or array.size == 0:
             raise UnsupportedImageError(f"{name}: shape {array.shape}; expected (height, width) or (height, width, bands)")
@@ -69,7 +72,8 @@ class ArrayImage:
             floats=self._stored.kind == "f",
             converted=False,
         )
-        self.name, self.kind, self.metadata = name, kind, metadata or Metadata()
+        self.name, self.kind, self.metadata, self.state = name, kind, metadata or Metadata(), state
+        self.held = 0 if state is None else self._samples.nbytes
         self.shape, self.dtype = (*samples.shape[:2], len(self._colours.bands)), dtype
         self.maskable = self._colours.maskable or self._masked is not None
 
@@ -77,6 +81,9 @@ class ArrayImage:
         """Return the colours of a window, in the processor's byte order, and which are valid."""
         valid = None if self._masked is None else ~self._masked[window.slices]
         return self._colours(Read(self._samples[window.slices].astype(self._stored, copy=False), valid))
+
+    def check_unchanged(self) -> None:
+        """Do nothing: an array is what it is."""
 
     def absent(self, window: Window) -> bool:
         """Return that nothing is absent."""

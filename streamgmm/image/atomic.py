@@ -1,12 +1,15 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import OutputError, StreamGMMError
+
+# Most file systems allow names of 255 bytes; ours are up to 20 longer.
+NAME_BYTES = 230
 
 
 def check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
@@ -31,6 +34,17 @@ def check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
             raise OutputError(f"{path}: exists; use --overwrite to replace it")
 
 
+def beside(path: Path, kind: str, folder: Path | None = None) -> Path:
+    """Return the name of a hidden file or folder that serves the making of an output, beside it or in another folder.
+
+    It is the same each time, so that what a run has left that was killed is found; and no longer than names may be.
+    """
+    name = path.name
+    if folder is not None or len(os.fsencode(name)) > NAME_BYTES:
+        name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    return (folder or path.parent) / f".streamgmm.{name}.{kind}"
+
+
 @contextlib.contextmanager
 def output_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says about writing into an OutputError that names the output."""
@@ -53,9 +67,8 @@ def replacing(path: Path) -> Iterator[Path]:
         Where the operating system says no.
     """
     with output_errors(path):
-        descriptor, name = tempfile.mkstemp(prefix=".streamgmm.", suffix=".part", dir=path.parent)
-        os.close(descriptor)
-        part = Path(name)
+        part = beside(path, "part")
+        part.write_bytes(b"")  # what a run that was killed here has left
         try:
             yield part
             with open(part, "rb+") as file:

@@ -12,11 +12,14 @@ from PIL import ImageOps
 from ..errors import ImageReadError, MemoryBudgetError, OptionError
 from .array import ArrayImage
 from .metadata import carried_over_raster
-from .source import ReadOptions
+from .source import ReadOptions, file_state
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 # Pillow mode -> mode with the samples we take; every other mode becomes RGB.
 MODES = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "1": "L", "I;16": "I;16", "I;16B": "I;16"}
+
+# Times the memory of PNG and JPEG that decoding WebP takes: 266 against 160 MiB for 16 million pixels.
+MORE = 2
 
 _limit = threading.Lock()
 
@@ -50,19 +53,22 @@ def open_raster(path: Path, options: ReadOptions, budget: int | None) -> ArrayIm
     """
     with _no_limit_of_pillow():
         try:
+            state = file_state(path.stat())
             with Pillow.open(path, formats=FORMATS) as image:
                 mode = _mode(image)
-                size = image.width * image.height * len(Pillow.new(mode, (1, 1)).tobytes())
+                copies = MORE if image.format == "WEBP" else 1
+                size = image.width * image.height * len(Pillow.new(mode, (1, 1)).tobytes()) * copies
                 if budget is not None and size > budget:
                     raise MemoryBudgetError(
                         f"{path}: a {image.format} of {image.width} x {image.height} pixels is decoded as a whole, which takes "
-                        f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f}; convert it to a tiled TIFF, or raise --chunk-size"
+                        f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f}; convert it to a tiled TIFF, or raise --chunk-size "
+                        "and --memory"
                     )
                 image.load()  # before anything else does so and keeps silent about damage
                 metadata = carried_over_raster(image)
                 pixels = np.asarray(ImageOps.exif_transpose(image).convert(mode))
                 alpha = pixels.shape[2] - 1 if mode in ("RGBA", "LA") else None
-                return ArrayImage(pixels, options, str(path), image.format, alpha, metadata)
+                return ArrayImage(pixels, options, str(path), image.format, alpha, metadata, state)
         except (MemoryBudgetError, OptionError):
             raise
         except Pillow.UnidentifiedImageError:

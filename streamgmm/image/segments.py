@@ -1,10 +1,9 @@
-"""The samples of one TIFF page as they are stored: tiles or strips cut by offset from a memory-mapped file."""
+"""The samples of one TIFF page as they are stored: tiles or strips read by offset."""
 
 import contextlib
 import io
 import math
-import mmap
-import threading
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from ..errors import ImageReadError, MemoryBudgetError, StreamGMMError, UnsupportedImageError
-from .source import Read
+from .source import Read, file_state
 from .tiles import TileGrid, Window
 from .ycbcr import Subsampling
-
-# Bytes read from the map after which its pages are given back: they count as resident memory of the process, and a
-# gigapixel would otherwise add 2 GB to its peak. Asking costs 20 microseconds.
-GIVE_BACK = 32 << 20
 
 JPEG = (7, 34892, 33007)  # values of Compression (tag 259)
 # Codecs whose data says its size, and what reads that. Its area may be this much larger than that of a tile: JPEG pads to 16.
@@ -38,8 +33,8 @@ LARGER = 4
 SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floats", 4: "untyped", 5: "complex integers", 6: "complex floats"}
 
 
-class MappedFile:
-    """A TIFF file in a read-only memory map, shared by its pages.
+class SharedFile:
+    """A TIFF file that its pages read from, by offset and from any thread.
 
     Raises
     ------
@@ -48,37 +43,53 @@ class MappedFile:
     """
 
     def __init__(self, path: Path):
-        self.name, self._read_bytes, self._lock = str(path), 0, threading.Lock()
+        self.name = str(path)
         with contextlib.ExitStack() as stack, damage(self.name, "not a sound TIFF"):
             file = stack.enter_context(open(path, "rb"))
             self.tiff = stack.enter_context(tifffile.TiffFile(file, name=self.name))
-            self.map = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            status = os.fstat(file.fileno())
+            self._path, self._file, self.state, self.size = path, file, file_state(status), status.st_size
             self._close = stack.pop_all().close
 
-    def give_back(self, size: int) -> None:
-        """Count bytes read from the map, and from time to time return its pages; those in use are read again."""
-        with self._lock:
-            self._read_bytes += size
-            if self._read_bytes < GIVE_BACK:
-                return
-            self._read_bytes = 0
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self.map.madvise(mmap.MADV_DONTNEED)
+    def read(self, offset: int, size: int) -> bytearray:
+        """Return some bytes: fewer where the file has become shorter, which in a memory map would end the process."""
+        data = bytearray(size)
+        return data[: self.read_into(memoryview(data), offset)]
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill a buffer with the bytes from an offset on, and return how many there are."""
+        done = 0
+        while done < len(buffer) and (n := os.preadv(self._file.fileno(), [buffer[done:]], offset + done)):
+            done += n
+        return done
+
+    def check_unchanged(self) -> None:
+        """Refuse what was read of a file that has changed since it was opened.
+
+        Raises
+        ------
+        ImageReadError
+        """
+        try:
+            now = file_state(self._path.stat())
+        except OSError:
+            now = None
+        if now != self.state:
+            raise ImageReadError(f"{self.name}: changed while it was read; run again when it is whole")
 
     def close(self) -> None:
-        """Close the file and its map."""
-        with contextlib.suppress(BufferError):  # a view is still held by the caller; the map goes with it
-            self._close()
+        """Close the file."""
+        self._close()
 
 
 class Segments:
     """The samples of a page, tile by tile or strip by strip, in any codec imagecodecs decodes.
 
-    Uncompressed pixels that lie in one piece are viewed in place, and so are single uncompressed tiles.
+    Of uncompressed pixels that lie in one piece, only those of a window are read.
 
     Parameters
     ----------
-    file : MappedFile
+    file : SharedFile
     page : tifffile.TiffPage
     budget : int, optional
         Bytes a decoded tile or strip may take.
@@ -93,7 +104,7 @@ class Segments:
         Where a tile or strip does not fit the budget.
     """
 
-    def __init__(self, file: MappedFile, page: tifffile.TiffPage, budget: int | None):
+    def __init__(self, file: SharedFile, page: tifffile.TiffPage, budget: int | None):
         self.name, self.page, self._file = file.name, page, file
         with damage(self.name, "not a sound TIFF"):
             self._check_kind()
@@ -104,8 +115,8 @@ class Segments:
             self.grid = TileGrid(Window(0, 0, height, width), self.tile or (min(int(page.rowsperstrip), height), width))
             self._subsampling = Subsampling.of(page)
             self._check_offsets()
-            self._whole = self._viewed_whole()
-            self.segment = (1, 1) if self._whole is not None else self.grid.tile
+            self._offset = self._in_one_piece()
+            self.segment = (1, 1) if self._offset is not None else self.grid.tile
             self._check_budget(budget)
             self._tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in JPEG else {}
         self.sparse = 0 in page.databytecounts
@@ -133,23 +144,34 @@ class Segments:
         if not all(isinstance(n, int) and n >= 0 for n in (*page.dataoffsets, *page.databytecounts)):
             raise ImageReadError(f"{self.name}: {self.kind} offsets or byte counts are no numbers; the file is damaged")
 
-    def _viewed_whole(self) -> np.ndarray | None:
-        """The samples in place, where they lie uncompressed in one piece."""
+    def _in_one_piece(self) -> int | None:
+        """Return where the samples are, where they lie uncompressed in one piece."""
         page = self.page
         if not page.is_contiguous or not page.is_memmappable or self._subsampling:
             return None
         for index, (offset, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
             self._check_there(index, offset, size)
-        offset, size = page.dataoffsets[0], math.prod(self.shape)
-        if offset + size * self.dtype.itemsize > len(self._file.map):  # byte counts that promise less than the shape
-            self._check_there(0, offset, size * self.dtype.itemsize)
-        pixels = np.frombuffer(self._file.map, self.dtype.newbyteorder(page.parent.byteorder), size, offset)
-        if self._planes > 1:
-            return np.moveaxis(pixels.reshape(self._planes, *self.shape[:2]), 0, -1)
-        return pixels.reshape(self.shape)
+        offset, size = page.dataoffsets[0], math.prod(self.shape) * self.dtype.itemsize
+        if offset + size > self._file.size:  # byte counts that promise less than the shape
+            self._check_there(0, offset, size)
+        return int(offset)
+
+    def _rows(self, window: Window, start: int) -> np.ndarray:
+        """Read a window of samples that lie in one piece: in one go where it has whole rows."""
+        height, width, bands = self.shape
+        samples, itemsize = bands // self._planes, self.dtype.itemsize
+        shape = self._planes, window.height, window.width, samples
+        pixels = np.empty(shape, self.dtype.newbyteorder(self.page.parent.byteorder))
+        pieces = pixels.reshape(self._planes, 1 if window.width == width else window.height, -1)
+        for plane, rows in enumerate(pieces):
+            for i, row in enumerate(rows):
+                before = ((plane * height + window.top + i) * width + window.left) * samples
+                if self._file.read_into(memoryview(row.view(np.uint8)), start + before * itemsize) < row.nbytes:
+                    self._file.check_unchanged()
+        return (np.moveaxis(pixels[..., 0], 0, -1) if self._planes > 1 else pixels[0]).astype(self.dtype, copy=False)
 
     def _check_there(self, index: int, offset: int, size: int) -> None:
-        there = max(0, len(self._file.map) - offset)
+        there = max(0, self._file.size - offset)
         if size > there:
             raise ImageReadError(
                 f"{self.name}: {self.kind} {index} is truncated ({there:,} of {size:,} bytes); the file may still be copying"
@@ -161,7 +183,7 @@ class Segments:
             raise MemoryBudgetError(
                 f"{self.name}: one compressed {self.kind} holds {self.segment[1]} x {self.segment[0]} pixels, which take "
                 f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f} once decoded; write it with "
-                "small tiles (vips tiffsave IN OUT --tile --compression deflate), or raise --chunk-size"
+                "small tiles (vips tiffsave IN OUT --tile --compression deflate), or raise --chunk-size and --memory"
             )
 
     def absent(self, window: Window) -> bool:
@@ -186,9 +208,8 @@ class Segments:
         ImageReadError
             Where one is truncated or corrupt.
         """
-        if self._whole is not None:
-            self._file.give_back(window.height * window.width * self.shape[2] * self.dtype.itemsize)
-            return Read(self._whole[window.slices].astype(self.dtype, copy=False), None)
+        if self._offset is not None:
+            return Read(self._rows(window, self._offset), None)
         touched = self._touched(window)
         indices = [self.grid.index_of(place) for place in touched]
         if len(touched) == 1 and self._is_there(indices[0]):
@@ -221,17 +242,16 @@ class Segments:
                 raise ValueError(f"{pixels.dtype} of shape {pixels.shape}, expected {promised[1]} of {promised[0]}")
         return pixels
 
-    def _bytes(self, number: int) -> memoryview | bytearray:
+    def _bytes(self, number: int) -> bytearray:
         """Return the encoded bytes of a segment of a plane."""
         offset, size = self.page.dataoffsets[number], self.page.databytecounts[number]
         self._check_there(number, offset, size)
-        self._file.give_back(size)
-        data = memoryview(self._file.map)[offset : offset + size]
-        if self.page.compression == 1 and self.page.predictor == 1:
-            return data
-        return bytearray(data)  # predictors are undone in place, and LZW steps out of damaged data: not in our map
+        data = self._file.read(offset, size)
+        if len(data) < size:
+            self._file.check_unchanged()
+        return data
 
-    def _check_stream(self, data: memoryview | bytearray) -> None:
+    def _check_stream(self, data: bytearray) -> None:
         """Refuse an encoded image that says it is far larger than its tile: codecs allocate what it says."""
         plugin = STREAMS.get(self.page.compression)
         if plugin is None:
@@ -243,7 +263,7 @@ class Segments:
         if width * height > LARGER * math.prod(self.grid.tile):
             raise ValueError(f"its data says {width} x {height} pixels")
 
-    def _decode_plane(self, number: int, data: memoryview | bytearray) -> np.ndarray:
+    def _decode_plane(self, number: int, data: bytearray) -> np.ndarray:
         self._check_stream(data)
         if self.page.compression in JPEG and self._planes > 1:  # tifffile takes a plane of RGB for RGB
             pixels = imagecodecs.jpeg_decode(
@@ -252,10 +272,6 @@ class Segments:
             return pixels[:, :, None]
         pixels = self.page.decode(data, number, **self._tables)[0][0]
         return pixels.astype(bool) if self.dtype == bool and pixels.dtype == np.uint8 else pixels  # CCITT gives uint8
-
-    def close(self) -> None:
-        """Let the view into the file go."""
-        self._whole = None
 
 
 @contextlib.contextmanager

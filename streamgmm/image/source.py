@@ -18,6 +18,11 @@ Source = str | os.PathLike | np.ndarray
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
+def file_state(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells whether a file is the same as before: its place, its size, and when it was written."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class Read(NamedTuple):
     """What is read of an image at once.
 
@@ -66,6 +71,10 @@ class Image(Protocol):
         Height and width of the image's own tiles, if it has any.
     metadata : Metadata
         What an output takes over.
+    held : int
+        Bytes of decoded pixels that it keeps.
+    state : tuple or None
+        What changes where the file does, as far as the system knows.
     """
 
     name: str
@@ -74,6 +83,8 @@ class Image(Protocol):
     maskable: bool
     segment: tuple[int, int]
     tile: tuple[int, int] | None
+    held: int
+    state: tuple[int, ...] | None
 
     @property
     def metadata(self) -> "Metadata":
@@ -84,6 +95,9 @@ class Image(Protocol):
 
     def absent(self, window: Window) -> bool:
         """Whether a window has no pixels in a sparse file: reading it would mask them all."""
+
+    def check_unchanged(self) -> None:
+        """Raise an ImageReadError where the file has changed since it was opened."""
 
     def info(self) -> dict:
         """Describe the image for a person or a report."""

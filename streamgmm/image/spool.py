@@ -2,13 +2,14 @@
 
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 
 class Spool:
-    """Encoded tiles in a nameless file beside the output, which vanishes with the process.
+    """Encoded tiles in a file: a nameless one, which vanishes with the process, or one that a later run can go on with.
 
     It holds what must be known before a TIFF can be begun: how long it will be. One thread puts tiles; any number get those
     that were put.
@@ -16,8 +17,10 @@ class Spool:
     Parameters
     ----------
     folder : Path
-        Where the output will be.
+        Where it is.
     n_tiles : int
+    name : str, optional
+        Its name; none by default.
 
     Attributes
     ----------
@@ -27,9 +30,13 @@ class Spool:
         Bytes of all.
     """
 
-    def __init__(self, folder: Path, n_tiles: int):
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".streamgmm.", suffix=".spool")  # noqa: SIM115
+    def __init__(self, folder: Path, n_tiles: int, name: str | None = None):
+        if name is None:
+            self._file = tempfile.TemporaryFile(dir=folder, prefix=".streamgmm.", suffix=".spool", buffering=0)  # noqa: SIM115
+        else:
+            self._file = os.fdopen(os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         self._offsets = np.zeros(n_tiles, np.int64)
+        self._checksums = np.zeros(n_tiles, np.uint32)
         self.sizes = np.zeros(n_tiles, np.int64)
         self.size = 0
 
@@ -41,11 +48,30 @@ class Spool:
 
     def put(self, index: int, data: bytes) -> None:
         """Append an encoded tile."""
-        self._file.write(data)
-        self._file.flush()  # get reads behind the buffer's back
-        self._offsets[index], self.sizes[index] = self.size, len(data)
+        done = 0
+        while done < len(data):  # a disk that is nearly full takes a part, and then says so
+            done += os.pwrite(self._file.fileno(), data[done:], self.size + done)
+        self._offsets[index], self.sizes[index], self._checksums[index] = self.size, len(data), zlib.crc32(data)
         self.size += len(data)
 
     def get(self, index: int) -> bytes:
         """Return a tile that was put. Safe to call from several threads, also while others are put."""
         return os.pread(self._file.fileno(), int(self.sizes[index]), int(self._offsets[index]))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what is known of the tiles that were put."""
+        return {"offsets": self._offsets, "sizes": self.sizes, "checksums": self._checksums}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go on with the tiles of a state.
+
+        Raises
+        ------
+        ValueError
+            Where one of them is not there any more as it was put.
+        """
+        self._offsets, self.sizes, self._checksums = state["offsets"], state["sizes"], state["checksums"]
+        self.size = int((self._offsets + self.sizes).max(initial=0))
+        for index in np.flatnonzero(self.sizes):
+            if zlib.crc32(self.get(int(index))) != self._checksums[index]:
+                raise ValueError(f"tile {index} is damaged")

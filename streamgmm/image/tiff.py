@@ -1,15 +1,16 @@
-"""The TIFF reader: pages of a memory-mapped file as colours with a mask."""
+"""The TIFF reader: pages as colours with a mask."""
 
 import logging
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import tifffile
 
 from .colour import colours_of
 from .metadata import Metadata, carried_over
 from .pages import Group, full_images, image_group
-from .segments import MappedFile, Segments, damage
+from .segments import Segments, SharedFile, damage
 from .source import Read, ReadOptions
 from .tiles import Window
 
@@ -22,7 +23,7 @@ class TiffImage:
 
     Parameters
     ----------
-    file : MappedFile
+    file : SharedFile
     group : Group
         The page, and what belongs to it.
     options : ReadOptions
@@ -41,8 +42,11 @@ class TiffImage:
         Where a compressed tile or strip does not fit the budget.
     """
 
-    def __init__(self, file: MappedFile, group: Group, options: ReadOptions, budget: int | None):
+    held = 0
+
+    def __init__(self, file: SharedFile, group: Group, options: ReadOptions, budget: int | None):
         self.name, self._file, self._group = file.name, file, group
+        self.state: tuple[int, ...] | None = file.state
         with damage(self.name, "not a sound TIFF"):
             self.page, mask = group.level(options.level, self.name)
             self._segments = Segments(file, self.page, budget)
@@ -69,6 +73,15 @@ class TiffImage:
             valid = opaque if valid is None else valid & opaque
             valid = None if valid.all() else valid
         return Read(colours, valid)
+
+    def check_unchanged(self) -> None:
+        """Refuse what was read of a file that has changed since it was opened.
+
+        Raises
+        ------
+        ImageReadError
+        """
+        self._file.check_unchanged()
 
     def absent(self, window: Window) -> bool:
         """Whether a window has no pixels in a sparse file, so that reading it would tell nothing."""
@@ -98,7 +111,7 @@ class TiffImage:
             "compression": getattr(page.compression, "name", "none").lower(),
             "layout": f"{segments.kind}s of {segments.grid.tile[1]} x {segments.grid.tile[0]}",
             "segments": len(page.dataoffsets),
-            "viewed_in_place": segments.segment == (1, 1),
+            "in_one_piece": segments.segment == (1, 1),
             "masked_by": self._masked_by(),
             "page": self._group.index,
             "pages": len(page.parent.pages),
@@ -117,8 +130,7 @@ class TiffImage:
         return [reason for reason, holds in reasons.items() if holds]
 
     def close(self) -> None:
-        """Close the file and its map."""
-        self._segments.close()
+        """Close the file."""
         self._file.close()
 
 
@@ -130,7 +142,7 @@ def open_tiff(path: Path, options: ReadOptions, budget: int | None) -> list[Tiff
     ImageReadError, UnsupportedImageError, OptionError, MemoryBudgetError
         As :class:`TiffImage` says.
     """
-    file = MappedFile(path)
+    file = SharedFile(path)
     try:
         with damage(file.name, "not a sound TIFF"):
             chosen = full_images(file.tiff) if options.all_pages else [image_group(file.tiff, options.page, file.name)]
@@ -138,3 +150,16 @@ def open_tiff(path: Path, options: ReadOptions, budget: int | None) -> list[Tiff
     except BaseException:
         file.close()
         raise
+
+
+def fingerprint_in(path: Path) -> str | None:
+    """Return the fingerprint in the Software (tag 305) of a TIFF that is whole, or None where there is none."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            for page in tiff.pages:
+                for ifd in (page, *(page.pages or ())):
+                    if max(map(sum, zip(ifd.dataoffsets, ifd.databytecounts, strict=True))) > tiff.filehandle.size:
+                        return None
+            return tiff.pages.first.software.rpartition(" fingerprint ")[2] or None
+    except Exception:  # not there or no TIFF: whatever it is, it was not made by this program
+        return None

@@ -14,7 +14,6 @@ import tifffile
 
 from .. import __version__
 from ..errors import OutputError
-from .atomic import replacing
 from .metadata import ORIENTATION, Metadata
 from .spool import Spool
 from .tiles import TileGrid, Window
@@ -106,6 +105,12 @@ class Layout:
         return sum(map(len, self.grids))
 
     @property
+    def plain_bytes(self) -> int:
+        """Bytes of the samples of all levels, not compressed."""
+        pixels = sum(grid.area.height * grid.area.width for grid in self.grids)
+        return pixels * self.samples_per_pixel * self.bits_per_sample // 8
+
+    @property
     def bits_per_sample(self) -> int:
         """BitsPerSample (tag 258)."""
         return 8 if self.form == "rgb" else self.bits or 8 * np.dtype(self.dtype).itemsize
@@ -178,17 +183,26 @@ def decode_tile(data: bytes, layout: Layout) -> np.ndarray:
     return np.frombuffer(data, layout.sample_dtype).reshape(layout.tile)
 
 
-def write_tiff(
-    path: Path, spool: Spool, layouts: Sequence[Layout], structure: Structure = "chained", bigtiff: BigTiff = "auto"
+def assemble_tiff(
+    part: Path,
+    name: Path,
+    spool: Spool,
+    layouts: Sequence[Layout],
+    structure: Structure = "chained",
+    bigtiff: BigTiff = "auto",
+    fingerprint: str | None = None,
 ) -> None:
-    """Assemble a tiled TIFF from encoded tiles; it appears at ``path`` whole, or not at all.
+    """Assemble a tiled TIFF from encoded tiles.
 
     All IFDs stand at the beginning, the tiles of the smallest level follow, those of the image come last: what a Cloud
     Optimized GeoTIFF is, and costs the others nothing.
 
     Parameters
     ----------
-    path : Path
+    part : Path
+        The file to write.
+    name : Path
+        What it will be called, for messages.
     spool : Spool
         The tiles of the first image, level by level, then those of the next.
     layouts : sequence of Layout
@@ -197,20 +211,22 @@ def write_tiff(
         Whether reduced levels follow their page in the chain of IFDs, or are its SubIFDs (tag 330). "cog" is "chained".
     bigtiff : {"auto", "yes", "no"}
         "auto" makes a BigTIFF of what is larger than a classic TIFF can be.
+    fingerprint : str, optional
+        What the file was made from and how, for its Software (tag 305).
 
     Raises
     ------
     OutputError
         Where it cannot be written, or is too large for a classic TIFF and must be one.
     """
-    with replacing(path) as part:
-        _write_ifds(part, layouts, structure, bigtiff == "yes")
-        size = part.stat().st_size + int(_even(spool.sizes).sum())
-        if size > CLASSIC_LIMIT and bigtiff != "yes":
-            if bigtiff == "no":
-                raise OutputError(f"{path}: a classic TIFF cannot hold its {size:,} bytes; use --bigtiff auto")
-            _write_ifds(part, layouts, structure, True)
-        _append_tiles(part, spool, layouts)
+    software = f"streamgmm {__version__}" + (f" fingerprint {fingerprint}" if fingerprint else "")
+    _write_ifds(part, layouts, structure, bigtiff == "yes", software)
+    size = part.stat().st_size + int(_even(spool.sizes).sum())
+    if size > CLASSIC_LIMIT and bigtiff != "yes":
+        if bigtiff == "no":
+            raise OutputError(f"{name}: a classic TIFF cannot hold its {size:,} bytes; use --bigtiff auto")
+        _write_ifds(part, layouts, structure, True, software)
+    _append_tiles(part, spool, layouts)
 
 
 def _even(sizes: np.ndarray) -> np.ndarray:
@@ -218,7 +234,7 @@ def _even(sizes: np.ndarray) -> np.ndarray:
     return sizes + sizes % 2
 
 
-def _write_ifds(part: Path, layouts: Sequence[Layout], structure: Structure, bigtiff: bool) -> None:
+def _write_ifds(part: Path, layouts: Sequence[Layout], structure: Structure, bigtiff: bool, software: str) -> None:
     """Write the IFDs, without tiles.
 
     tifffile makes room for byte counts (tag 325) of ten times the pixels, which no codec exceeds.
@@ -230,6 +246,7 @@ def _write_ifds(part: Path, layouts: Sequence[Layout], structure: Structure, big
                     itertools.repeat(b"", len(grid)),
                     shape=(grid.area.height, grid.area.width, layout.samples_per_pixel)[: 3 if layout.form == "rgb" else 2],
                     subifds=layout.n_levels - 1 if structure == "subifd" and level == 0 else None,
+                    software=software if level == 0 else "",
                     **_tags(layout, level),
                 )
 
@@ -258,7 +275,6 @@ def _tags(layout: Layout, level: int) -> dict[str, Any]:
         "resolutionunit": resolution and metadata.resolution_unit,
         "iccprofile": metadata.icc,
         "description": metadata.description.encode() if level == 0 and metadata.description is not None else None,
-        "software": f"streamgmm {__version__}" if level == 0 else "",
         "extratags": tags,
         "metadata": None,
         "align": 2,
