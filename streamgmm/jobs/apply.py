@@ -1,20 +1,27 @@
 """Labelling every pixel of an image with a model, into a TIFF."""
 
 import os
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import ModelError
 from ..image.pyramid import Resampling
-from ..image.source import ReadOptions, Source, open_images
+from ..image.shelf import Shelf
+from ..image.source import ReadOptions, Source
 from ..image.writer import BigTiff, Compression, Form, Structure
 from ..model.mixture import Mixture
 from ..model.palette import LookupTable, classify, has_table
 from ..model.warmup import compile_kernels
+from .checkpoint import job
+from .disk import check_room
 from .engine import LocalEngine
-from .fit import check_range
-from .options import WriteOptions, options_from
+from .methods import check_range, work_bytes
+from .model_file import load_model
+from .options import RunOptions, WriteOptions, options_from
 from .paint import Labeller, Painter, Tally
 from .pixels import PixelStream
 from .report import Clock, Progress, Report, dropped
@@ -46,9 +53,15 @@ def apply(
     display_bands: tuple[int, ...] | None = None,
     palette_out: str | os.PathLike | None = None,
     confidence: str | os.PathLike | None = None,
+    min_psnr: float | None = None,
     overwrite: bool = False,
+    work_dir: str | os.PathLike | None = None,
+    resume: bool = True,
+    wait: float = 0,
+    strict: bool = False,
     chunk_size: str | int = "64MiB",
     threads: int | None = None,
+    memory: str | int | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Give every pixel of an image the colour of its most probable component, and write a palette TIFF.
@@ -88,9 +101,19 @@ def apply(
         Write the palette: a GIMP palette (.gpl), JSON with means and counts (.json), or GDAL colour text (.txt).
     confidence : path, optional
         Write a TIFF of the largest responsibility of each pixel, uint8, 255 for certainty.
+    min_psnr : float, optional
+        Warn where the peak signal-to-noise ratio, in dB, is less.
     overwrite : bool
         Replace outputs that exist.
-    chunk_size, threads, progress
+    work_dir : path, optional
+        Folder for what an interrupted run leaves, to go on with; beside the output by default.
+    resume : bool
+        Go on where the same job was interrupted.
+    wait : float >= 0
+        Seconds to wait where another run is writing the same output.
+    strict : bool
+        Raise QualityError, and write nothing, where the fit has not converged, or ``min_psnr`` is missed.
+    chunk_size, threads, memory, progress
         As in :func:`streamgmm.fit_image`.
 
     Returns
@@ -102,29 +125,42 @@ def apply(
     OptionError, ModelError, ImageReadError, UnsupportedImageError, OutputError, MemoryBudgetError, Cancelled
     """
     given = locals()
-    inputs = [Path(item) for item in (model, src) if isinstance(item, str | os.PathLike)]
+    models = [] if isinstance(model, Mixture) else [Path(model)]
     mixture = model if isinstance(model, Mixture) else load_model(model)
-    reading, writing = options_from(ReadOptions, given), options_from(WriteOptions, given)
-    writing.check_outputs(Path(dst), inputs)
-    return apply_to_image(mixture, src, Path(dst), reading, writing, Resources.of(chunk_size, threads), Clock(progress))
+    reading, writing, run = options_from(ReadOptions, given), options_from(WriteOptions, given), options_from(RunOptions, given)
+    resources, clock = Resources.of(chunk_size, threads, memory), Clock(progress)
+    return apply_to_image(mixture, src, Path(dst), reading, writing, run, resources, clock, models)
 
 
 def apply_to_image(
-    mixture: Mixture, src: Source, dst: Path, reading: ReadOptions, writing: WriteOptions, resources: Resources, clock: Clock
+    mixture: Mixture,
+    src: Source,
+    dst: Path,
+    reading: ReadOptions,
+    writing: WriteOptions,
+    run: RunOptions,
+    resources: Resources,
+    clock: Clock,
+    models: Sequence[Path] = (),
 ) -> Report:
-    """Do the job of :func:`apply`, with its options in order."""
+    """Do the job of :func:`apply`, with its options in order; model files are not to be overwritten."""
+    inputs = [] if isinstance(src, np.ndarray) else [Path(src)]
     with ExitStack() as stack:
-        images = open_images(src, reading, resources.budget())
-        for image in images:
-            stack.callback(image.close)
+        checkpoint = stack.enter_context(job(dst, inputs, run, mixture, reading, writing))
+        writing.check_outputs(dst, [*models, *inputs], checkpoint.resumed)
+        images = stack.enter_context(closing(Shelf([src], reading, resources.budget()))).images
         if images[0].shape[2] != mixture.n_bands:
             raise ModelError(
                 f"{images[0].name}: {images[0].shape[2]} bands; the model is for {mixture.n_bands}, fit one to such images"
             )
+        if not checkpoint.resumed:
+            check_room(images, inputs, dst, writing, mixture.n_components, run.work_folder)
+        work = work_bytes(mixture.n_components, mixture.n_bands, resources.threads)
+        resources.without(work, images[0].name, f"{mixture.n_components:,} components")
         engine = stack.enter_context(LocalEngine(resources.threads))
-        stream = PixelStream(images, engine, resources)
+        stream = PixelStream(images, engine, resources, checkpoint)
         labeller, tally = _labeller(stream, mixture, engine, clock), Tally(mixture, stream.dtype)
-        nodata_label = Painter(stream, engine, resources, clock, writing).paint(dst, mixture, labeller, tally)
+        nodata_label = Painter(stream, engine, resources, clock, writing, run).paint(dst, mixture, labeller, tally)
         return Report(
             input=images[0].name,
             output=str(dst),
@@ -148,25 +184,7 @@ def _labeller(stream: PixelStream, mixture: Mixture, engine: LocalEngine, clock:
     """Return what labels the pixels of a stream, its kernels compiled."""
     check_range(stream, mixture)
     stream.range = mixture.range
-    table = has_table(stream.dtype, mixture.n_bands) and stream.n_pixels >= LOOKUP_PIXELS
+    table = has_table(stream.dtype, mixture.n_bands) and stream.n_pixels >= LOOKUP_PIXELS <= stream.resources.spare // 2
     with clock.phase("compile", 0):
         compile_kernels(stream.dtype, mixture.n_bands, mixture.n_components, engine.threads, table=table)
     return LookupTable.of_all_colours(mixture, engine.threads) if table else partial(classify, mixture=mixture)
-
-
-def load_model(path: str | os.PathLike) -> Mixture:
-    """Read a model file.
-
-    Raises
-    ------
-    ModelError
-        Where it cannot be read, or is no model.
-    """
-    try:
-        return Mixture.from_json(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
-    except UnicodeDecodeError:
-        raise ModelError(f"{path}: not a model file (it is not text)") from None
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None

@@ -1,5 +1,6 @@
 """The options of a job, and what is made of the arguments of a public function."""
 
+import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,13 +25,14 @@ from ..image.writer import (
     Structure,
     n_levels,
 )
-from ..model.mixture import COVARIANCE_TYPES, CovarianceType, Mixture
-from ..model.palette import label_dtype
-from ..model.seeding import INITS, Init
+from ..model.mixture import COVARIANCE_TYPES, INITS, CovarianceType, Init, Mixture
+from ..model.parameters import label_dtype
 from .palette_file import check_suffix
 
 Method = Literal["auto", "exact", "stream", "minibatch"]
 METHODS: tuple[str, ...] = get_args(Method)
+WeightBy = Literal["pixels", "images"]
+WEIGHTS: tuple[str, ...] = get_args(WeightBy)
 
 MAX_COMPONENTS = 65_535
 
@@ -43,8 +45,8 @@ Options = TypeVar("Options")
 
 
 def options_from(kind: type[Options], arguments: dict[str, Any]) -> Options:
-    """Return the options of a kind, a dataclass, whose fields are among the arguments of a function."""
-    return kind(**{field.name: arguments[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    """Return the options of a kind, a dataclass, from those arguments of a function that are its fields."""
+    return kind(**{name: arguments[name] for field in fields(kind) if (name := field.name) in arguments})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class FitOptions:
     tol: float = 1e-4
     reg_covar: float = 1e-6
     seed: int = 0
+    weight_by: WeightBy = "pixels"
 
     def __post_init__(self):
         if not 1 <= self.n_components <= MAX_COMPONENTS:
@@ -66,10 +69,13 @@ class FitOptions:
         for name, value, allowed in (
             ("covariance", self.covariance_type, COVARIANCE_TYPES),
             ("method", self.method, METHODS),
+            ("weight", self.weight_by, WEIGHTS),
             ("init", self.init if isinstance(self.init, str) else INITS[0], INITS),
         ):
             if value not in allowed:
                 raise OptionError(f"{name} is {value!r}; choose {', '.join(allowed)}")
+        if self.weight_by == "images" and self.method not in ("auto", "stream"):
+            raise OptionError(f"method {self.method} gives every pixel the same weight; use stream for images of equal weight")
         if self.max_iter < 1:
             raise OptionError(f"max-iter is {self.max_iter}; at least 1 is needed")
         for name, number in (("tol", self.tol), ("reg-covar", self.reg_covar), ("seed", self.seed)):
@@ -82,6 +88,27 @@ class FitOptions:
         if isinstance(self.init, str):
             return self.n_components
         return self.init.n_components if isinstance(self.init, Mixture) else len(self.init)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a job is run, which changes nothing of its result; see :func:`streamgmm.quantize`."""
+
+    work_dir: str | os.PathLike | None = None
+    resume: bool = True
+    wait: float = 0
+    strict: bool = False
+
+    def __post_init__(self):
+        if not self.wait >= 0:
+            raise OptionError(f"wait is {self.wait}; it must be 0 seconds or more")
+        if self.work_dir is not None and not Path(self.work_dir).is_dir():
+            raise OptionError(f"work-dir is {self.work_dir}; there is no such folder")
+
+    @property
+    def work_folder(self) -> Path | None:
+        """Where unfinished work is kept, if not beside the output."""
+        return None if self.work_dir is None else Path(self.work_dir)
 
 
 @dataclass(frozen=True)
@@ -100,7 +127,9 @@ class WriteOptions:
     display_bands: tuple[int, ...] | None = None
     palette_out: str | os.PathLike | None = None
     confidence: str | os.PathLike | None = None
+    min_psnr: float | None = None
     overwrite: bool = False
+    fingerprint: str | None = None  # given by a batch, which reads it again
 
     def __post_init__(self):
         for name, value, allowed in (
@@ -118,13 +147,15 @@ class WriteOptions:
             raise OptionError(f"compression level is {self.compression_level}; {choice}")
         if self.tile_size is not None and (self.tile_size < 16 or self.tile_size % 16):
             raise OptionError(f"tile size is {self.tile_size}; TIFF asks for a multiple of 16")
+        if self.min_psnr is not None and not math.isfinite(self.min_psnr):
+            raise OptionError(f"min-psnr is {self.min_psnr}; it must be a number of decibels")
         if self.pack and self.output == "rgb":
             raise OptionError("pack is for palettes and labels; RGB samples have 8 bits")
         if self.display_bands is not None and len(self.display_bands) not in (1, 3):
             raise OptionError(f"display bands are {self.display_bands}; name one, or three for red, green and blue")
 
-    def check_outputs(self, dst: Path, inputs: list[Path]) -> None:
-        """Refuse outputs that cannot or must not be written, before any work is done.
+    def check_outputs(self, dst: Path, inputs: list[Path], resumed: bool) -> None:
+        """Refuse outputs that cannot or must not be written, before any work is done; those of a resumed job may be there.
 
         Raises
         ------
@@ -137,7 +168,7 @@ class WriteOptions:
         if len({path.resolve() for path in paths}) < len(paths):
             raise OptionError(f"{dst}: two outputs have one name; give each its own")
         for path in paths:
-            check_output(path, inputs, self.overwrite)
+            check_output(path, inputs, self.overwrite or resumed)
         if self.palette_out is not None:
             check_suffix(Path(self.palette_out))
 

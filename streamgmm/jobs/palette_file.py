@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OptionError
-from ..image.atomic import replacing
 from ..model.mixture import Mixture
 
 SUFFIXES = (".gpl", ".json", ".txt")
@@ -23,8 +22,8 @@ def check_suffix(path: Path) -> None:
         raise OptionError(f"{path}: what kind of palette? Choose a name that ends in {', '.join(SUFFIXES)}")
 
 
-def write_palette(path: Path, palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, nodata: int | None) -> None:
-    """Write a palette; the suffix chooses a GIMP palette (.gpl), JSON (.json), or the colour text of gdaldem (.txt).
+def palette_text(path: Path, palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, nodata: int | None) -> str:
+    """Return a palette as text; the suffix chooses a GIMP palette (.gpl), JSON (.json), or the colour text of gdaldem (.txt).
 
     Parameters
     ----------
@@ -36,15 +35,8 @@ def write_palette(path: Path, palette: np.ndarray, mixture: Mixture | None, coun
         Pixels of each colour.
     nodata : int or None
         The label of masked pixels.
-
-    Raises
-    ------
-    OutputError
-        Where it cannot be written.
     """
-    text = {".gpl": _gimp, ".json": _json, ".txt": _gdal}[path.suffix.lower()](palette, mixture, counts, nodata)
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+    return {".gpl": _gimp, ".json": _json, ".txt": _gdal}[path.suffix.lower()](palette, mixture, counts, nodata)
 
 
 def _gimp(palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, nodata: int | None) -> str:

@@ -1,8 +1,6 @@
 """The pixels of one image, or of several, as passes see them: places to read, in a fixed order."""
 
-import operator
-from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +11,19 @@ from ..image.tiles import TileGrid, Window, reading_unit
 from ..model.colours import ColourCounter, ColourTable
 from ..model.mixture import Mixture
 from ..model.statistics import Statistics, accumulate
+from .checkpoint import Checkpoint
 from .engine import LocalEngine
 from .resources import Resources
+from .sums import Sum
 
 # Pixels of a task: a tile of 512 x 512. Smaller tiles are read several at a time, because a task costs 50 microseconds.
 TASK_PIXELS = 1 << 18
+
+# Pixels that are scaled at once.
+PART = 1 << 14
+
+# Places that are counted between two times when the counters may be saved: 0.2 s of work.
+ROUND = 64
 
 Advance = Callable[[int], None]
 Range = tuple[float, float]
@@ -26,6 +32,7 @@ Range = tuple[float, float]
 class Place(NamedTuple):
     """A window of one of the images."""
 
+    number: int  # of the image
     image: Image
     window: Window
 
@@ -46,11 +53,14 @@ class PixelStream:
         All with the same bands.
     engine : LocalEngine
     resources : Resources
+    checkpoint : Checkpoint
 
     Attributes
     ----------
     dtype : numpy.dtype
         Of the pixels: uint8, uint16, or float32 in [0, 1].
+    by_image : bool
+        Whether images have equal weights, not pixels.
     range : tuple of float, or None
         What 0 and 1 stand for where samples are floats or wider than 16 bits; found by :meth:`find_range`.
 
@@ -60,8 +70,8 @@ class PixelStream:
         Where the images have different bands, or are floats and integers.
     """
 
-    def __init__(self, images: Sequence[Image], engine: LocalEngine, resources: Resources):
-        self._engine, self.images = engine, images
+    def __init__(self, images: Sequence[Image], engine: LocalEngine, resources: Resources, checkpoint: Checkpoint):
+        self._engine, self.images, self.resources, self.checkpoint = engine, images, resources, checkpoint
         first, self.n_bands = images[0], images[0].shape[2]
         self.floating = first.dtype.kind == "f"
         for image in images:
@@ -74,8 +84,9 @@ class PixelStream:
                     f"{image.name}: samples are {image.dtype}, those of {first.name} are {first.dtype}; fit images of one kind"
                 )
         self.dtype = np.dtype(np.float32) if self.floating else np.result_type(*(image.dtype for image in images))
+        self.by_image = False
         self.range: Range | None = None
-        windows = [Place(image, window) for image in images for window in _windows(image)]
+        windows = [Place(i, image, window) for i, image in enumerate(images) for window in _windows(image)]
         self.places = [place for place in windows if not place.image.absent(place.window)]
         self._sparse = len(self.places) < len(windows)
         self.n_pixels = sum(place.n_pixels for place in self.places)
@@ -98,10 +109,15 @@ class PixelStream:
             low, high = (pixels.min(), pixels.max()) if len(pixels) else (np.inf, -np.inf)
             return float(low), float(high), self.places[index].n_pixels
 
-        low, high = np.inf, -np.inf
-        for least, greatest, n_pixels in self._engine.stream(task, range(len(self.places)), self._in_flight):
-            low, high = min(low, least), max(high, greatest)
+        step, (low, high), done = self.checkpoint.step(), (np.inf, -np.inf), 0
+        if saved := step.load():
+            low, high, done = float(saved["low"]), float(saved["high"]), int(saved["done"])
+            advance(sum(place.n_pixels for place in self.places[:done]))
+        for least, greatest, n_pixels in self._engine.stream(task, range(done, len(self.places)), self._in_flight):
+            low, high, done = min(low, least), max(high, greatest), done + 1
             advance(n_pixels)
+            if step.due():
+                step.save({"low": low, "high": high, "done": done})
         if low > high:
             raise NoPixelsError(self._nothing())
         self.range = low, high
@@ -111,7 +127,11 @@ class PixelStream:
         if self.range is not None:
             low, high = self.range
             half = (high / 2 - low / 2) or 1.0  # halves, because the range itself may be more than a float holds
-            return ((np.nan_to_num(pixels.astype(np.float64) / 2) - low / 2) / half).astype(np.float32)
+            scaled = np.empty(pixels.shape, np.float32)
+            for first in range(0, len(pixels), PART):  # float64 of a large tile would take twice its memory, several times
+                part = pixels[first : first + PART].astype(np.float64) / 2
+                scaled[first : first + PART] = (np.nan_to_num(part) - low / 2) / half
+            return scaled
         if pixels.dtype != self.dtype:
             return pixels.astype(self.dtype) * self.dtype.type(257)
         return pixels
@@ -134,13 +154,18 @@ class PixelStream:
             return self.places[index].n_pixels, accumulate(self._read(index), mixture)
 
         chosen = range(len(self.places)) if places is None else places
-
-        def parts() -> Iterator[Statistics]:
-            for n_pixels, statistics in self._engine.stream(task, chosen, self._in_flight):
-                advance(n_pixels)
-                yield statistics
-
-        return reduce(operator.add, parts())
+        step, done, total = self.checkpoint.step(), 0, Sum(Statistics, self.by_image)
+        if saved := step.load():
+            done = int(saved.pop("done"))
+            total.restore(saved)
+            advance(sum(self.places[i].n_pixels for i in chosen[:done]))
+        for n_pixels, statistics in self._engine.stream(task, chosen[done:], self._in_flight):
+            total.add(statistics, self.places[chosen[done]].number)
+            done += 1
+            advance(n_pixels)
+            if step.due():
+                step.save({"done": done, **total.state()})
+        return total.result()
 
     def spread(self, n_places: int) -> list[int]:
         """Return some places, spread evenly over all."""
@@ -167,24 +192,40 @@ class PixelStream:
                 counter.add(pixels)
             return self.places[index].n_pixels, _draw(pixels, shares[index], [seed, index]) if index in shares else None
 
-        drawn, n_drawn = [], 0
-        for n_pixels, pixels in self._engine.stream(task, read, self._in_flight):
-            advance(n_pixels)
-            if pixels is not None:
-                drawn.append(pixels)
-                n_drawn += len(pixels)
+        step, done = self.checkpoint.step(), 0
+        drawn, images = [np.empty((0, self.n_bands), self.dtype)], [np.empty(0, np.intp)]
+        if saved := step.load():
+            drawn, images, done = [saved["drawn"]], [saved["images"]], int(saved["done"])
+            if counter is not None:
+                counter.restore(saved["counters"])
+            del saved  # the counters are as large as a lane
+            advance(sum(self.places[i].n_pixels for i in read[:done]))
+        while done < len(read):
+            part = read[done : done + ROUND]
+            for index, (n_pixels, pixels) in zip(part, self._engine.stream(task, part, self._in_flight), strict=True):
+                advance(n_pixels)
+                if pixels is not None:
+                    drawn.append(pixels)
+                    images.append(np.full(len(pixels), self.places[index].number))
+            done += len(part)
+            if step.due():  # between rounds no thread is counting
+                counters = {} if counter is None else {"counters": counter.total()}
+                step.save({"done": done, "drawn": np.concatenate(drawn), "images": np.concatenate(images), **counters})
+        n_drawn = sum(map(len, drawn))
         if n_drawn < size // FEW and n_drawn < sum(self.places[i].n_pixels for i in shares):
             counter, shares = None, dict.fromkeys(range(len(self.places)), size)
             others = np.random.default_rng([seed, size]).permutation(len(self.places)).tolist()
-            for _, pixels in self._engine.stream(task, others, self._in_flight):
+            for index, (_, pixels) in zip(others, self._engine.stream(task, others, self._in_flight), strict=True):
                 if pixels is not None:
                     drawn.append(pixels)
+                    images.append(np.full(len(pixels), self.places[index].number))
                     n_drawn += len(pixels)
                 if n_drawn >= size:
                     break
         if not n_drawn:
             raise NoPixelsError(self._nothing())
-        return ColourTable.of(np.concatenate(drawn))
+        origin = np.concatenate(images)
+        return ColourTable.of(np.concatenate(drawn), 1 / np.bincount(origin)[origin] if self.by_image else None)
 
     def few_colours(self, most: int, advance: Advance) -> ColourTable | None:
         """Count the distinct colours of all pixels, or return None where there are more than ``most``."""
@@ -192,20 +233,26 @@ class PixelStream:
         def task(index: int) -> ColourTable:
             return ColourTable.of(self._read(index))
 
-        found = None
-        for table in self._engine.stream(task, range(len(self.places)), self._in_flight):
-            found = table if found is None else found + table
+        step, done, found = self.checkpoint.step(), 0, Sum(ColourTable, self.by_image)
+        if saved := step.load():
+            done = int(saved.pop("done"))
+            found.restore(saved)
+        for table in self._engine.stream(task, range(done, len(self.places)), self._in_flight):
+            found.add(table, self.places[done].number)
+            done += 1
             advance(int(table.n_pixels))
-            if len(found) > most:
+            if len(found.result()) > most:
                 return None
-        return found
+            if step.due():
+                step.save({"done": done, **found.state()})
+        return found.result()
 
     def _read(self, index: int) -> np.ndarray:
         """Return the pixels (n, D) of a place that are not masked, in the type that holds the samples of all images."""
         return self.samples(self._valid_pixels(index))
 
     def _valid_pixels(self, index: int) -> np.ndarray:
-        image, window = self.places[index]
+        _, image, window = self.places[index]
         pixels = valid_pixels(image.read(window))
         self._valid[index] = len(pixels)
         return pixels

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,17 @@ import numpy as np
 
 from ..errors import NoPixelsError
 from ..image.pyramid import Resampling
-from ..image.source import Image, ReadOptions, Source, open_images
+from ..image.shelf import Shelf
+from ..image.source import Image, ReadOptions, Source
 from ..image.writer import BigTiff, Compression, Form, Structure
-from ..model.mixture import CovarianceType, Mixture
+from ..model.mixture import CovarianceType, Init, Mixture
 from ..model.palette import LookupTable, classify, has_table
-from ..model.seeding import Init
+from .checkpoint import job
+from .disk import check_room
 from .engine import LocalEngine
-from .fit import FitResult, fit_pixels
-from .options import FitOptions, Method, WriteOptions, options_from
+from .fit import check_converged
+from .methods import FitResult, fit_pixels
+from .options import FitOptions, Method, RunOptions, WriteOptions, options_from
 from .paint import Labeller, Painter, Tally
 from .pixels import PixelStream
 from .report import Clock, Progress, Report, dropped
@@ -56,9 +60,15 @@ def quantize(
     display_bands: tuple[int, ...] | None = None,
     palette_out: str | os.PathLike | None = None,
     confidence: str | os.PathLike | None = None,
+    min_psnr: float | None = None,
     overwrite: bool = False,
+    work_dir: str | os.PathLike | None = None,
+    resume: bool = True,
+    wait: float = 0,
+    strict: bool = False,
     chunk_size: str | int = "64MiB",
     threads: int | None = None,
+    memory: str | int | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Fit a Gaussian mixture to every pixel of an image, and write the image as a palette TIFF with its colours.
@@ -81,15 +91,10 @@ def quantize(
     OptionError, ImageReadError, UnsupportedImageError, OutputError, MemoryBudgetError, Cancelled
     """
     given = locals()
-    return quantize_image(
-        src,
-        Path(dst),
-        options_from(FitOptions, given),
-        options_from(ReadOptions, given),
-        options_from(WriteOptions, given),
-        Resources.of(chunk_size, threads),
-        Clock(progress),
-    )
+    fitting, reading = options_from(FitOptions, given), options_from(ReadOptions, given)
+    writing, run = options_from(WriteOptions, given), options_from(RunOptions, given)
+    resources, clock = Resources.of(chunk_size, threads, memory), Clock(progress)
+    return quantize_image(src, Path(dst), fitting, reading, writing, run, resources, clock)
 
 
 def quantize_image(
@@ -98,25 +103,29 @@ def quantize_image(
     fitting: FitOptions,
     reading: ReadOptions,
     writing: WriteOptions,
+    run: RunOptions,
     resources: Resources,
     clock: Clock,
 ) -> Report:
     """Do the job of :func:`quantize`, with its options in order."""
-    writing.check_outputs(dst, [] if isinstance(src, np.ndarray) else [Path(src)])
+    inputs = [] if isinstance(src, np.ndarray) else [Path(src)]
     with ExitStack() as stack:
-        images = open_images(src, reading, resources.budget())
-        for image in images:
-            stack.callback(image.close)
+        checkpoint = stack.enter_context(job(dst, inputs, run, fitting, reading, writing))
+        writing.check_outputs(dst, inputs, checkpoint.resumed)
+        images = stack.enter_context(closing(Shelf([src], reading, resources.budget()))).images
         engine = stack.enter_context(LocalEngine(resources.threads))
-        stream = PixelStream(images, engine, resources)
+        stream = PixelStream(images, engine, resources, checkpoint)
         writing.display(stream.n_bands)
-        painter = Painter(stream, engine, resources, clock, writing)
+        if not checkpoint.resumed:
+            check_room(images, inputs, dst, writing, fitting.wanted, run.work_folder)
+        painter = Painter(stream, engine, resources, clock, writing, run)
         try:
             result = fit_pixels(stream, fitting, engine, clock)
         except NoPixelsError as error:
             log.warning("%s; the output is all nodata", error)
             painter.paint(dst, None, _zeros, None)
             return _nothing(images, dst, clock)
+        check_converged(result, run.strict, images[0].name)
         tally, nodata_label = _paint(painter, dst, result)
         return replace(
             result.report(images[0].name, clock),
@@ -140,7 +149,7 @@ def _paint(painter: Painter, dst: Path, result: FitResult) -> tuple[Tally, int |
     return tally, painter.paint(dst, mixture, labeller, tally)
 
 
-def _nothing(images: list[Image], dst: Path, clock: Clock) -> Report:
+def _nothing(images: Sequence[Image], dst: Path, clock: Clock) -> Report:
     """Report an image without a pixel that is not masked."""
     return Report(
         input=images[0].name,

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .. import __version__
-from ..errors import Cancelled
+from ..errors import Cancelled, Interrupted
 from ..image.source import Image
 from .resources import peak_memory
 
@@ -40,6 +40,9 @@ class Clock:
         advance(0)
         try:
             yield advance
+        except (KeyboardInterrupt, Interrupted) as interrupt:
+            interrupt.add_note(f"in phase {name}" + (f", {done / total:.0%} done" if total else ""))
+            raise
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
             self.pixels[name] = self.pixels.get(name, 0) + done

@@ -1,14 +1,18 @@
 """How much of the machine a job takes: threads, chunks, memory."""
 
-import os
+import contextlib
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from ..errors import OptionError
+from ..errors import MemoryBudgetError, OptionError
+from ..model.parameters import LANES, counter_bytes, table_bytes
+from .limits import free_memory, processors
 
 _UNITS = {"": 1, "b": 1}
 _UNITS |= {prefix + "ib": 1024**power for power, prefix in enumerate("kmgt", 1)}
+_UNITS |= {prefix: 1024**power for power, prefix in enumerate("kmgt", 1)}
 _UNITS |= {prefix + "b": 1000**power for power, prefix in enumerate("kmgt", 1)}
 _PIXELS = {"px": 1, "kpx": 10**3, "mpx": 10**6, "gpx": 10**9}
 
@@ -16,44 +20,120 @@ _PIXELS = {"px": 1, "kpx": 10**3, "mpx": 10**6, "gpx": 10**9}
 # With small chunks it may take 16 MiB all the same: the tiles of a TIFF are hardly ever larger.
 WHOLE_CHUNKS, WHOLE_BYTES = 4, 16 << 20
 
+# The interpreter with all libraries and kernels takes 170 MiB; LLVM adds 75 MiB in a run that compiles.
+BASELINE = 180 << 20
+# What a job works with beside chunks and tables: seeding, encoded tiles, what the allocator keeps.
+MARGIN = 32 << 20
+# Pixels are held compressed, decoded, and as the type they are worked on in; Pillow holds RGB in four bytes, twice.
+COPIES = 4
+# Part of the free memory that a job takes at the most, if it is not told.
+SHARE = 3 / 4
+
 
 @dataclass(frozen=True)
 class Resources:
-    """Threads of a job, and the size of the decoded pixels it holds at once, in bytes or in pixels."""
+    """What a job may take.
+
+    Attributes
+    ----------
+    threads : int
+    size : int
+        Decoded pixels in memory at once, in bytes or in pixels.
+    in_pixels : bool
+    memory : int
+        Bytes of resident memory of the whole process.
+    """
 
     threads: int
     size: int
     in_pixels: bool
+    memory: int
 
     @classmethod
-    def of(cls, chunk_size: str | int, threads: int | None) -> "Resources":
-        """Read ``chunk_size`` (bytes, ``"64MiB"``, ``"4Mpx"``) and ``threads`` (all this process may use by default).
+    def of(cls, chunk_size: str | int, threads: int | None, memory: str | int | None = None) -> "Resources":
+        """Read what was asked for; by default all processors this process may use, and three quarters of the free memory.
+
+        Parameters
+        ----------
+        chunk_size : str or int
+            Bytes, ``"64MiB"``, or ``"4Mpx"``.
+        threads : int or None
+        memory : str or int or None
+            Bytes, or ``"512MiB"``.
 
         Raises
         ------
         OptionError
             Where one of them makes no sense.
+        MemoryBudgetError
+            Where the memory is not enough for any job.
         """
-        if threads is None:
-            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = processors() if threads is None else threads
         if threads < 1:
             raise OptionError(f"threads is {threads}; at least 1 is needed")
-        match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", str(chunk_size).lower())
-        unit = match and match[2]
-        if not match or (unit not in _UNITS and unit not in _PIXELS):
-            raise OptionError(f"chunk size is {chunk_size!r}; write bytes such as 64MiB, or pixels such as 4Mpx")
-        size = int(float(match[1]) * (_UNITS.get(unit) or _PIXELS[unit]))
-        if size < 1:
-            raise OptionError(f"chunk size is {chunk_size!r}; it must be more than nothing")
-        return cls(threads, size, unit in _PIXELS)
+        size, unit = _quantity("chunk size", chunk_size, _UNITS | _PIXELS, "bytes such as 64MiB, or pixels such as 4Mpx")
+        given = int(SHARE * free_memory()) if memory is None else _quantity("memory", memory, _UNITS, "bytes such as 512MiB")[0]
+        if given < BASELINE + MARGIN:
+            told = "three quarters of the free memory are" if memory is None else "memory is"
+            raise MemoryBudgetError(
+                f"{told} {mebibytes(given)}; any job needs {mebibytes(BASELINE + MARGIN)}, most of it for Python and its "
+                "libraries; raise --memory"
+            )
+        return cls(threads, size, unit in _PIXELS, given)
+
+    def without(self, size: int, name: str, what: str) -> "Resources":
+        """Return what is left when something takes some bytes.
+
+        Raises
+        ------
+        MemoryBudgetError
+            Where that is less than any job needs.
+        """
+        if size > self.spare:
+            raise MemoryBudgetError(
+                f"{name}: {what} take {mebibytes(size)} of {mebibytes(self.spare)} that are left of {mebibytes(self.memory)}; "
+                "raise --memory, lower --threads, take fewer --components, or fewer bands with --bands"
+            )
+        return replace(self, memory=self.memory - size)
+
+    @property
+    def spare(self) -> int:
+        """Bytes for what depends on the job."""
+        return self.memory - BASELINE - MARGIN
+
+    def lanes(self, n_bands: int, n_pixels: int) -> int:
+        """Return how many threads can count colours at once; 0 where even one table of counters is too large."""
+        return min(self.threads, LANES, self.spare // counter_bytes(n_bands, n_pixels))
+
+    def holds_table(self, n_colours: int, n_bands: int, n_pixels: int) -> bool:
+        """Whether a table of so many colours fits, beside the counters it is made from."""
+        return counter_bytes(n_bands, n_pixels) + table_bytes(n_colours, n_bands) <= self.spare
 
     def chunk(self, pixel_bytes: int) -> int:
-        """Bytes of a chunk of pixels of some bytes each."""
-        return self.size * pixel_bytes if self.in_pixels else self.size
+        """Bytes of a chunk of pixels of some bytes each: what was asked for, or what the colour tables leave of the memory."""
+        asked = self.size * pixel_bytes if self.in_pixels else self.size
+        tables = self.lanes(3, 1) * counter_bytes(3, 1)
+        return max(1, min(asked, (self.spare + MARGIN // 2 - tables) // COPIES))
 
     def budget(self, pixel_bytes: int = 3) -> int:
         """Bytes that what cannot be read in parts may take."""
-        return max(WHOLE_BYTES, WHOLE_CHUNKS * self.chunk(pixel_bytes))
+        return min(max(WHOLE_BYTES, WHOLE_CHUNKS * self.chunk(pixel_bytes)), (self.spare + MARGIN // 2) // COPIES)
+
+
+def mebibytes(size: float) -> str:
+    """Write a number of bytes as a person reads it."""
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def _quantity(name: str, text: str | int, units: dict[str, int], examples: str) -> tuple[int, str]:
+    """Read a number with a unit, and return both."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", str(text).lower())
+    if not match or match[2] not in units:
+        raise OptionError(f"{name} is {text!r}; write {examples}")
+    size = int(float(match[1]) * units[match[2]])
+    if size < 1:
+        raise OptionError(f"{name} is {text!r}; it must be more than nothing")
+    return size, match[2]
 
 
 def peak_memory() -> int:
@@ -65,3 +145,9 @@ def peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak_memory() -> None:
+    """Let the peak of this process begin anew, where the system can do that (clear_refs of Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

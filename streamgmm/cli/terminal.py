@@ -1,0 +1,109 @@
+"""What a person sees: bars, messages, one line where something is wrong."""
+
+import logging
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..image.atomic import output_errors
+
+# What a person calls the phases of a job.
+PHASES = {
+    "compile": "compiling kernels (once per machine)",
+    "count": "counting colours",
+    "sample": "sampling",
+    "range": "finding the range",
+    "seed": "seeding",
+    "fit": "fitting",
+    "label": "labelling",
+    "reduce": "making reduced levels",
+    "write": "writing",
+}
+
+
+@contextmanager
+def progress_bars(quiet: bool, verbose: bool):
+    """Show a bar for each phase on a terminal, and hand out the callback that moves it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def progress(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                for task in tasks.values():
+                    bars.stop_task(task)
+                tasks[phase] = bars.add_task(PHASES[phase], total=total or None)
+            bars.update(tasks[phase], completed=done, total=total or None)
+
+        yield progress
+
+
+@contextmanager
+def file_bar(watched: bool):
+    """Show a bar over files where somebody looks on, and hand out what moves it."""
+    if not watched:
+        yield lambda done, total, name: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("files", total=None)
+        yield lambda done, total, name: bars.update(task, completed=done, total=total, description=name)
+
+
+class _Line(logging.Formatter):
+    """Writes a message as one line, whatever the names of files are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.exc_info else text.replace("\n", "\\n")
+
+
+@contextmanager
+def log_to_file(path: Path):
+    """Append all that the package logs to a file, with the time."""
+    with output_errors(path):
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    logger = logging.getLogger("streamgmm")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+class _StandardError(logging.Handler):
+    """Writes to what is standard error at the time: a bar puts itself in its place, and stays below."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+
+
+def log_to_stderr(level: int) -> None:
+    """Show what the package logs, and nothing that other packages do."""
+    handler = _StandardError(level)
+    handler.setFormatter(_Line("streamgmm: %(message)s"))
+    logger = logging.getLogger("streamgmm")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+
+
+def fail(message: str, exit_code: int, verbose: bool) -> None:
+    """Say in a line what is wrong, and leave."""
+    if verbose:
+        logging.getLogger(__name__).info("where it happened", exc_info=True)
+    click.echo("streamgmm: " + " ".join(message.split()), err=True)
+    sys.exit(exit_code)

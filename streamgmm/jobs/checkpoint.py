@@ -1,0 +1,165 @@
+"""What a job has done so far, on disk, so that the same job goes on where it was killed.
+
+A job is a fixed sequence of steps: passes over the image, then labelling, then reduced levels. Nothing in it depends on time or
+threads, so a run that comes after a kill takes the same steps, and takes over what was saved of each.
+"""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import Interrupted
+from ..image.atomic import beside, check_output, output_errors
+from .fingerprint import content, fingerprint
+from .lock import locked
+from .options import RunOptions
+
+# Seconds between saves at least, and the times a save may cost of what it saves: all of them cost 1/20 of a run.
+INTERVAL, SHARE = 0.2, 20
+
+State = dict[str, Any]  # of arrays and numbers
+
+
+class Checkpoint:
+    """Saved states of the steps of a job, in a folder.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where they are; None where nothing is to be saved.
+    output : Path
+        What the job makes, for messages.
+    resumed : bool
+        Whether the job was interrupted before.
+    work_dir : Path or None
+        Where spools are when nothing is saved; beside their output by default.
+    """
+
+    def __init__(self, folder: Path | None, output: Path = Path(), resumed: bool = False, work_dir: Path | None = None):
+        self.folder, self.output, self.resumed, self._work_dir = folder, output, resumed, work_dir
+        self._step = 0
+        self._saved = time.monotonic()
+        self._pause = INTERVAL
+
+    def step(self) -> "Step":
+        """Return the next step of the job."""
+        self._step += 1
+        return Step(self, f"{self._step:06d}.npz")
+
+    def spool(self, path: Path, number: int) -> tuple[Path, str | None]:
+        """Return the folder and the name of the spool of an output; one that nothing can go on with has none."""
+        if self.folder is not None:
+            return self.folder, f"spool{number}"
+        return self._work_dir or path.parent, None
+
+    def due(self) -> bool:
+        """Whether enough was done since the last save to pay for another."""
+        return self.folder is not None and time.monotonic() - self._saved >= self._pause
+
+    def save(self, name: str, state: State) -> None:
+        """Save a state in place of the one before."""
+        assert self.folder is not None
+        start = time.monotonic()
+        part = self.folder / "part"
+        with output_errors(self.output):
+            with open(part, "wb") as file:
+                np.savez(file, names=np.array(sorted(state)), **state)
+            part.replace(self.folder / name)
+        self._saved = time.monotonic()
+        self._pause = max(INTERVAL, SHARE * (self._saved - start))
+
+    def load(self, name: str) -> State | None:
+        """Return what was saved, or None where nothing whole was."""
+        if self.folder is None:
+            return None
+        try:
+            with open(self.folder / name, "rb") as file, np.load(file, allow_pickle=False) as saved:
+                state = dict(saved)  # reading checks the CRC of each array, but not that none is missing
+                return state if state.pop("names").tolist() == sorted(state) else None
+        except Exception:  # absent, torn or damaged, about which zipfile raises anything
+            return None
+
+
+class Step:
+    """One step of a job, which may be saved many times."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str):
+        self._checkpoint, self._name = checkpoint, name
+
+    def load(self) -> State | None:
+        """Return the state of this step in the run before, if it came so far."""
+        return self._checkpoint.load(self._name)
+
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return self._checkpoint.due()
+
+    def save(self, state: State) -> None:
+        """Save the state of this step."""
+        self._checkpoint.save(self._name, state)
+
+
+@contextlib.contextmanager
+def resumable(output: Path, work_dir: Path | None, key: str) -> Iterator[Checkpoint]:
+    """Give a folder for the checkpoints of a job, which stays where the job is interrupted and goes when it ends.
+
+    Parameters
+    ----------
+    output : Path
+    work_dir : Path or None
+        Where the folder is; beside the output by default.
+    key : str
+        The fingerprint of the job: what another job left is removed.
+    """
+    folder = beside(output, "work", work_dir)
+    label = folder / "job"
+    resumed = label.is_file() and label.read_bytes() == key.encode()
+    if not resumed:
+        shutil.rmtree(folder, ignore_errors=True)
+        with output_errors(output):
+            folder.mkdir()
+            label.write_text(key)
+    try:
+        yield Checkpoint(folder, output, resumed)
+    except (KeyboardInterrupt, Interrupted):
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def job(output: Path, inputs: list[Path], run: RunOptions, *facts: Any) -> Iterator[Checkpoint]:
+    """Hold the lock of an output, and give the checkpoints of the job that makes it.
+
+    Parameters
+    ----------
+    output : Path
+    inputs : list of Path
+        Without any, as where images are arrays, nothing is saved.
+    run : RunOptions
+    *facts
+        What else decides the result: options, models.
+
+    Raises
+    ------
+    OutputError
+        Where the output cannot be made there.
+    LockedError
+        Where another run is making it.
+    """
+    check_output(output, inputs, overwrite=True)
+    with locked(output, run.wait):
+        if not inputs or not run.resume:
+            shutil.rmtree(beside(output, "work", run.work_folder), ignore_errors=True)
+            yield Checkpoint(None, output, work_dir=run.work_folder)
+            return
+        key = fingerprint([[*content(path), path.stat().st_mtime_ns, str(path.resolve())] for path in inputs], *facts)
+        with resumable(output, run.work_folder, key) as checkpoint:
+            yield checkpoint
