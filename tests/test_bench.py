@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
+@pytest.mark.slow
 def test_bench_prints_every_row(tmp_path):
     done = subprocess.run(
         [sys.executable, SCRIPTS / "bench.py", "--work", tmp_path, "--smoke"], capture_output=True, text=True, timeout=300

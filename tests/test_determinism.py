@@ -33,7 +33,7 @@ def source(request, tmp_path_factory):
 def many_places(monkeypatch):
     """Cut small images into many parts and sample some of their pixels, as it is with large ones."""
     monkeypatch.setattr("streamgmm.jobs.pixels.TASK_PIXELS", 1 << 13)
-    monkeypatch.setattr("streamgmm.jobs.fit.SAMPLE_PIXELS", 1 << 12)
+    monkeypatch.setattr("streamgmm.jobs.methods.SAMPLE_PIXELS", 1 << 12)
 
 
 def digest(source, path, threads=1, **options):
