@@ -178,8 +178,8 @@ def container(tmp_path_factory):
         elif step == "ENV":
             environment |= [text.split("=")]
         elif step == "RUN":
-            steps = {**environment, "PIP_NO_DEPS": "1"} if text.startswith("pip install") else environment
-            subprocess.run(["/bin/sh", "-c", text], cwd=root, env=steps, check=True)
+            alone = {"PIP_NO_DEPS": "1", "PIP_IGNORE_INSTALLED": "1"} if text.startswith("pip install") else {}
+            subprocess.run(["/bin/sh", "-c", text], cwd=root, env={**environment, **alone}, check=True)
         elif step == "USER":
             user = tuple(map(int, text.split(":")))
         elif step == "ENTRYPOINT":

@@ -156,6 +156,13 @@ def test_any_window_of_uncompressed_pixels_in_one_piece_is_read_alone(planarconf
     assert sum(sizes) == window.height * window.width * 3
 
 
+def test_what_cannot_be_read_whole_is_an_error(tmp_path, monkeypatch):
+    with closing(open_image(write_tiff(tmp_path / "image.tif", smooth(HEIGHT, WIDTH)))) as image:
+        monkeypatch.setattr(SharedFile, "read_into", lambda *_: 10)
+        with pytest.raises(ImageReadError, match=r"image\.tif: 10 of [\d,]+ bytes at [\d,]+ could be read"):
+            image.read(WINDOW)
+
+
 def test_samples_of_the_other_byte_order_are_swapped(tmp_path):
     pixels = smooth(HEIGHT, WIDTH, 3, np.uint16)
     with closing(open_image(write_tiff(tmp_path / "image.tif", pixels, byteorder=">"))) as image:

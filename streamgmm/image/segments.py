@@ -166,8 +166,12 @@ class Segments:
         for plane, rows in enumerate(pieces):
             for i, row in enumerate(rows):
                 before = ((plane * height + window.top + i) * width + window.left) * samples
-                if self._file.read_into(memoryview(row.view(np.uint8)), start + before * itemsize) < row.nbytes:
+                offset = start + before * itemsize
+                if (there := self._file.read_into(memoryview(row.view(np.uint8)), offset)) < row.nbytes:
                     self._file.check_unchanged()
+                    raise ImageReadError(
+                        f"{self.name}: {there:,} of {row.nbytes:,} bytes at {offset:,} could be read; run again"
+                    )
         return (np.moveaxis(pixels[..., 0], 0, -1) if self._planes > 1 else pixels[0]).astype(self.dtype, copy=False)
 
     def _check_there(self, index: int, offset: int, size: int) -> None:
