@@ -1,5 +1,6 @@
 """Room for the output, and for the spool, is checked before there is any work."""
 
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +94,17 @@ def test_arrays_are_checked_too(folder, free):
     free(LABELS // 4 - 1)
     with pytest.raises(OutputError, match="needs about"):
         streamgmm.quantize(smooth(SIDE, SIDE), "out.tif")
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": False}, {"work_dir": "work"}, {"output": "rgb", "pyramid": True}], ids=str)
+def test_nothing_goes_to_a_folder_of_the_system(options, folder, monkeypatch):
+    (folder / "work").mkdir()
+    for variable in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(variable, "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    streamgmm.quantize("noise.tif", "out.tif", n_components=4, **options)
+    assert (folder / "out.tif").exists()
+    assert sorted(path.name for path in folder.rglob("*")) == ["flat.tif", "noise.tif", "out.tif", "work"]
 
 
 def test_an_estimate_is_not_far_from_what_a_photograph_takes(folder):
