@@ -82,29 +82,31 @@ def batch(
     if given.shared_palette == "files":
         fitting = replace(fitting, weight_by="images")
     resources = _share(Resources.of(chunk_size, threads, memory), given.jobs)
+    contents = [_content(item) for item in items]
     facts: list[Any] = [reading, replace(writing, overwrite=False, min_psnr=None)]
     facts.append(fitting if given.model is None else load_model(given.model))
     if given.shared_palette is not None:
-        facts.append([_content(item) for item in items])
+        facts.append(contents)
     writing = replace(writing, overwrite=writing.overwrite or given.skip_existing)
     pattern = Task(Item(Path(), Path()), fitting, reading, writing, run, resources, given.model)
-    return _entries(items, pattern, given, facts)
+    common = fingerprint(facts)
+    marks = [fingerprint(content, common) for content in contents]
+    return _entries(items, marks, pattern, given, common)
 
 
-def _entries(items: list[Item], pattern: Task, given: BatchOptions, facts: list[Any]) -> Iterator[Entry]:
+def _entries(items: list[Item], marks: list[str], pattern: Task, given: BatchOptions, common: str) -> Iterator[Entry]:
     """Pass over what is there, and do the rest."""
     with output_errors(given.out_dir):
         given.out_dir.mkdir(parents=True, exist_ok=True)
-    with _resumable(given.out_dir, fingerprint(items, facts), pattern.run.resume) as resumed:
+    with _resumable(given.out_dir, fingerprint(items, marks), pattern.run.resume) as resumed:
         tasks: list[Task] = []
-        for item in items:
-            mark = fingerprint(_content(item), *facts)
+        for item, mark in zip(items, marks, strict=True):
             if (given.skip_existing or resumed) and not item.complaint and _up_to_date(item, mark):
                 yield Entry(str(item.source), str(item.target), "skipped", fingerprint=mark)
             else:
                 tasks.append(replace(pattern, item=item, writing=replace(pattern.writing, fingerprint=mark)))
         if given.shared_palette is not None and tasks:
-            model = _shared_model(pattern, items, given, fingerprint(facts))
+            model = _shared_model(pattern, items, given, common)
             tasks = [replace(task, model=model) for task in tasks]
         yield from _work(tasks, given)
 
