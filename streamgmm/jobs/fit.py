@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -133,30 +133,23 @@ def fit_to_file(
 
 
 def fit_readable(
-    sources: Sequence[Path],
-    dst: Path,
-    fitting: FitOptions,
-    reading: ReadOptions,
-    run: RunOptions,
-    resources: Resources,
-    clock: Clock,
-    **notes: str,
-) -> Report:
-    """Do what :func:`fit_to_file` does with those of some images that can be read, and have the bands that most of them have.
+    sources: Sequence[Path], reading: ReadOptions, resources: Resources, fit: Callable[[Sequence[Path]], None]
+) -> None:
+    """Fit to those of some images that can be read, and have the bands that most of them have.
 
     Raises
     ------
     StreamGMMError
-        Where none can be read, or as :func:`fit_to_file` does.
+        Where none can be read, or as ``fit`` does.
     """
     usable = _alike(sources, reading, resources)
     try:
-        return fit_to_file(usable, dst, fitting, reading, run, resources, clock, overwrite=True, **notes)
+        fit(usable)
     except (ImageReadError, UnsupportedImageError):  # somewhere in one of them
         whole = [source for source in usable if _is_whole(source, reading, resources)]
         if len(whole) in (0, len(usable)):
             raise
-    return fit_to_file(whole, dst, fitting, reading, run, resources, clock, overwrite=True, **notes)
+        fit(whole)
 
 
 def _alike(sources: Sequence[Path], reading: ReadOptions, resources: Resources) -> list[Path]:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -126,20 +126,15 @@ class SharedFit:
 
 def fit_shared(task: SharedFit) -> tuple[StreamGMMError | None, Messages]:
     """Fit one model to all inputs that can be read and are alike, and write it."""
-    from .fit import fit_readable
+    from .fit import fit_readable, fit_to_file
+
+    def fit(sources: Sequence[Path]) -> None:
+        how = (task.fitting, task.reading, task.run, task.resources, Clock())
+        fit_to_file(sources, task.target, *how, overwrite=True, fingerprint=task.fingerprint)
 
     with kept_messages() as messages, stopping():
         try:
-            fit_readable(
-                task.sources,
-                task.target,
-                task.fitting,
-                task.reading,
-                task.run,
-                task.resources,
-                Clock(),
-                fingerprint=task.fingerprint,
-            )
+            fit_readable(task.sources, task.reading, task.resources, fit)
         except StreamGMMError as error:
             return error, messages
     return None, messages
