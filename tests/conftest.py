@@ -1,6 +1,7 @@
 """Images and mixtures that the tests share."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -63,6 +64,14 @@ def colours(pixels):
 def parts(mixture):
     """Return a mixture as tests/naive.py takes it."""
     return mixture.weights, mixture.means, mixture.covariances, mixture.covariance_type
+
+
+@pytest.fixture
+def folder(originals, tmp_path, monkeypatch):
+    """A working folder with copies of what the module's ``originals`` holds."""
+    shutil.copytree(originals, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -182,15 +182,13 @@ def originals(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(originals, tmp_path, monkeypatch):
+def folder(folder, monkeypatch):
     """A working folder with the images and the model, where everything is saved that may be."""
-    shutil.copytree(originals, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
     for name, value in SMALLER.items():
         monkeypatch.setattr(f"streamgmm.{name}", value)
     monkeypatch.setattr(module, "INTERVAL", 0)
     monkeypatch.setattr(module, "SHARE", 0)
-    return tmp_path
+    return folder
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -34,14 +33,6 @@ def originals(tmp_path_factory):
     write_tiff(folder / "in.tif", smooth(100, 120, 2), compression="deflate", tile=(64, 64))
     (folder / "model.json").write_text(streamgmm.fit_image(folder / "in.tif", n_components=3, threads=1)[0].to_json())
     return folder
-
-
-@pytest.fixture
-def folder(originals, tmp_path, monkeypatch):
-    """A working folder with the image and the model."""
-    shutil.copytree(originals, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def start(*arguments, program=COMMAND):

@@ -1,7 +1,6 @@
 """A strict run that has not converged, or is not as good as was asked, is an error; any other run says so and is done."""
 
 import json
-import shutil
 
 import pytest
 
@@ -24,14 +23,6 @@ def originals(tmp_path_factory):
     mixture, _ = streamgmm.fit_image(folder / "in.tif", n_components=3, threads=1)
     (folder / "model.json").write_text(mixture.to_json())
     return folder
-
-
-@pytest.fixture
-def folder(originals, tmp_path, monkeypatch):
-    """A working folder with the images and the model."""
-    shutil.copytree(originals, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def leave(*arguments):
