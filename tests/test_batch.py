@@ -315,7 +315,7 @@ def test_a_terminal_is_told_at_the_end(quiet, said, here):
     except OSError:  # all that held the other end have closed it
         pass
     os.close(primary)
-    assert (b"1 files: 0 done, 1 skipped, 0 failed" in shown) == said
+    assert (b"1 file: 0 done, 1 skipped, 0 failed" in shown) == said
     assert said or shown == b""
 
 
@@ -456,6 +456,8 @@ WRONG = {
     "a list of words": ('bands = ["red"]', "bands"),
     "a number for a switch": ("overwrite = 3", "overwrite"),
     "a word for a switch": ('overwrite = "perhaps"', "overwrite"),
+    "a switch for a number": ("components = true", "components"),
+    "a switch for a word": ("method = true", "method"),
     "a number for a path": ("report = 3", "report"),
     "a date for a path": ("log-file = 2026-01-01", "log-file"),
     "a list for a word": ('method = ["exact"]', "method"),
@@ -711,9 +713,11 @@ def test_a_model_that_cannot_be_used(content, here, capsys):
     assert here == []
 
 
-def test_a_shared_palette_is_that_of_all_pixels():
+@pytest.mark.parametrize("given", [["--shared-palette", "pixels"], ["--shared-palette"], ["--config", "night.toml"]], ids=str)
+def test_a_shared_palette_is_that_of_all_pixels(given):
     write_tiff("in/0.tif", smooth(90, 80, seed=5))
-    assert leave("in", "--out-dir", OUT, "--shared-palette", "pixels", "-k", 3, "--threads", 1) == 0
+    Path("night.toml").write_text("shared-palette = true\n")
+    assert leave("in", "--out-dir", OUT, *given, "-k", 3, "--threads", 1) == 0
     images = [f"in/{i}.tif" for i in range(3)]
     expected = streamgmm.fit_image(images, n_components=3, threads=1)[0]
     model = model_of()

@@ -59,6 +59,8 @@ def _written(option: click.Option, value: Any) -> str | bool | None:
     """Return a value as it is written on the command line, or None where its type is not that of the option."""
     if option.is_bool_flag:
         return value if isinstance(value, bool) else None
+    if value is True:
+        return option.flag_value if isinstance(option.flag_value, str) else None  # what it means without a value
     if isinstance(option.type, Numbers) and isinstance(value, list):
         return ",".join(map(str, value)) or None
     wanted = (int, float) if option.type in (click.INT, click.FLOAT) or isinstance(option.type, Numbers) else str
@@ -73,8 +75,10 @@ def _written(option: click.Option, value: Any) -> str | bool | None:
 @click.option("--model", type=FILE, metavar="MODEL.json", help="Give all the colours of a model.")
 @click.option(
     "--shared-palette",
-    metavar="BY",
-    help="Fit one model to all, with pixels or files of equal weight. [default: one model for each]",
+    is_flag=False,
+    flag_value="pixels",
+    metavar="[BY]",
+    help="Fit one model to all, with pixels or files of equal weight; by itself: pixels. [default: one model for each]",
 )
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that were made of the same input, with the same options.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
@@ -187,4 +191,4 @@ def _summarize(entries: "list[Entry]", seconds: float, aloud: bool) -> None:
     counts = Counter(entry.status for entry in entries)
     text = ", ".join(f"{counts[status]:,} {status}" for status in ("done", "skipped", "failed"))
     level = logging.WARNING if counts["failed"] or aloud else logging.INFO
-    log.log(level, "%s in %.1f s", f"{len(entries):,} files: {text}", seconds)
+    log.log(level, "%s in %.1f s", f"{len(entries):,} {'file' if len(entries) == 1 else 'files'}: {text}", seconds)
