@@ -42,17 +42,18 @@ BEGIN, END = "<!-- bench begins -->", "<!-- bench ends -->"
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sides in pixels of the images measured."""
+    """Sides in pixels of the images measured, and how many of other things."""
 
     small: int
     middle: int
     large: int
     sklearn_pixels: int
     rounds: int
+    photos: int
 
 
-FULL = Sizes(small=8192, middle=16384, large=32768, sklearn_pixels=1 << 22, rounds=2)
-SMOKE = Sizes(small=1024, middle=1024, large=2048, sklearn_pixels=1 << 16, rounds=1)
+FULL = Sizes(small=8192, middle=16384, large=32768, sklearn_pixels=1 << 22, rounds=2, photos=50)
+SMOKE = Sizes(small=1024, middle=1024, large=2048, sklearn_pixels=1 << 16, rounds=1, photos=2)
 
 
 @dataclass(frozen=True)
@@ -87,20 +88,8 @@ class Bench:
     def quantize(self, image: Path, *options: str, **environment: str) -> tuple[float, dict]:
         """Run the command as a whole process, by default without reduced levels; return its wall seconds and its report."""
         output, report = self.work / "quantized.tif", self.work / "report.json"
-        command = [
-            sys.executable,
-            "-m",
-            "streamgmm",
-            "quantize",
-            str(image),
-            str(output),
-            "--overwrite",
-            "--report",
-            str(report),
-            *(options or ["--no-pyramid"]),
-        ]
-        seconds = timed(lambda: subprocess.run(command, check=True, env={**os.environ, **environment}))
-        return seconds, json.loads(report.read_text())
+        given = [str(image), str(output), "--overwrite", "--report", str(report), *(options or ["--no-pyramid"])]
+        return streamgmm("quantize", *given, **environment), json.loads(report.read_text())
 
     def floor(self, image: Path) -> float:
         """Return the seconds of decoding every tile twice and encoding the label tiles once, with bare imagecodecs."""
@@ -124,6 +113,12 @@ class Bench:
                 list(pool.map(encode, range(len(places))))
 
             return timed(work)
+
+
+def streamgmm(*arguments: str, **environment: str) -> float:
+    """Run the command as a whole process; return its wall seconds."""
+    command = [sys.executable, "-m", "streamgmm", *arguments]
+    return timed(lambda: subprocess.run(command, check=True, env={**os.environ, **environment}))
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -269,11 +264,33 @@ def photo(bench: Bench) -> list[Row]:
     """A small photo, where imports and compiling are what takes the time."""
     cache = bench.work / "cache"
     shutil.rmtree(cache, ignore_errors=True)
-    empty = bench.quantize(PHOTO, NUMBA_CACHE_DIR=str(cache))[0]
-    cached = statistics.median(bench.quantize(PHOTO, NUMBA_CACHE_DIR=str(cache))[0] for _ in range(5))
+    empty = bench.quantize(PHOTO, STREAMGMM_CACHE_DIR=str(cache))[0]
+    cached = statistics.median(bench.quantize(PHOTO, STREAMGMM_CACHE_DIR=str(cache))[0] for _ in range(5))
     return [
         Row("a 512 x 512 photo, whole process, kernels cached", f"{cached:.2f} s", "under 1.5 s", cached < 1.5),
         Row("the same with an empty cache", f"{empty:.1f} s", "under 20 s", empty < 20),
+    ]
+
+
+def unattended(bench: Bench) -> list[Row]:
+    """What it costs to be able to go on, and a folder of photos, also when there is nothing to do."""
+    image = bench.image(bench.sizes.middle)
+    able, unable = ["--no-pyramid"], ["--no-pyramid", "--no-resume"]
+    pairs = [(bench.quantize(image, *able)[0], bench.quantize(image, *unable)[0]) for _ in range(bench.sizes.rounds)]
+    cost = statistics.median(first / second for first, second in pairs)
+    photos, flat = bench.work / "photos", bench.work / "flat"
+    for folder in (photos, flat):
+        shutil.rmtree(folder, ignore_errors=True)
+    photos.mkdir()
+    for i in range(bench.sizes.photos):
+        shutil.copy(PHOTO, photos / f"{i}.tif")
+    night, again = (streamgmm("batch", str(photos), "--out-dir", str(flat), "--skip-existing") for _ in range(2))
+    what = f"quantize {mpx(bench.sizes.middle)} with checkpoints, against --no-resume"
+    batch = f"a batch of {bench.sizes.photos} photos of 512 x 512"
+    return [
+        Row(what, f"{cost:.2f} times", "none asked", None),
+        Row(batch, f"{night:.1f} s, {night / bench.sizes.photos:.2f} s each", "none asked", None),
+        Row("the same batch again, where there is nothing to do", f"{again:.2f} s", "none asked", None),
     ]
 
 
@@ -305,7 +322,7 @@ def main() -> None:
     bench = Bench(arguments.work, SMOKE if arguments.smoke else FULL)
     print(machine())
     rows = []
-    for measure in (photo, em_against_sklearn, main_job, kinds, peers):
+    for measure in (photo, em_against_sklearn, main_job, kinds, unattended, peers):
         for row in measure(bench):
             print(row.markdown(), flush=True)
             rows.append(row)
