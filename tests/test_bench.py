@@ -17,7 +17,17 @@ def test_bench_prints_every_row(tmp_path):
         [sys.executable, SCRIPTS / "bench.py", "--work", tmp_path, "--smoke"], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    for what in ("scikit-learn", "the floor", "distinct colours", "peak memory", "times the pixels", "512 x 512", "Pillow"):
+    for what in (
+        "scikit-learn",
+        "the floor",
+        "distinct colours",
+        "peak memory",
+        "times the pixels",
+        "512 x 512",
+        "Pillow",
+        "checkpoints",
+        "nothing to do",
+    ):
         assert what in done.stdout
 
 
