@@ -19,7 +19,7 @@ from .fingerprint import content, fingerprint
 from .lock import locked
 from .options import RunOptions
 
-# Seconds between saves at least, and the times a save may cost of what it saves: all of them cost 1/20 of a run.
+# Seconds of work before a save at least, and how many times what the last save took.
 INTERVAL, SHARE = 0.2, 20
 
 State = dict[str, Any]  # of arrays and numbers
