@@ -127,6 +127,18 @@ def test_saves_take_a_twentieth_of_the_time_at_the_most(tmp_path, monkeypatch):
     assert step.due()  # a save that costs nothing pays soon
 
 
+def test_what_is_done_before_the_first_step_is_no_work_to_save(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    checkpoint = Checkpoint(tmp_path)
+    clock.now += 10
+    step = checkpoint.step()
+    assert not step.due()
+    clock.now += 0.3
+    assert step.due()
+    assert checkpoint.step().due()  # work of any step counts
+
+
 # --- Jobs that are interrupted, where everything is saved that may be ---
 
 
