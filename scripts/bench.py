@@ -177,9 +177,9 @@ def main_job(bench: Bench) -> list[Row]:
     figure = f"{ratio:.2f} times ({seconds:.1f} s; {report['iterations']} iterations, converged: {report['converged']})"
     rows.append(Row(f"quantize {mpx(sizes.large)}, whole process, against the floor", figure, "at most 2.0", ratio <= 2))
     em = statistics.median(run[1]["seconds"]["fit"] / run[1]["iterations"] for run, _ in pairs)
-    colours = report["distinct_colors"]
+    colors = report["distinct_colors"]
     rows.append(
-        Row(f"one EM pass over its {colours / 1e6:.1f} million distinct colours", f"{em:.3f} s", "under 0.5 s", em < 0.5)
+        Row(f"one EM pass over its {colors / 1e6:.1f} million distinct colors", f"{em:.3f} s", "under 0.5 s", em < 0.5)
     )
     runs = [bench.quantize(small) for _ in range(max(3, sizes.rounds))]
     peaks = [max(run[1]["peak_memory_bytes"] for run in runs), max(run[0][1]["peak_memory_bytes"] for run in pairs)]
@@ -191,7 +191,7 @@ def main_job(bench: Bench) -> list[Row]:
     grown = bench.quantize(same)[1]["peak_memory_bytes"] / statistics.median(run[1]["peak_memory_bytes"] for run in runs)
     rows.append(
         Row(
-            "peak memory at four times the pixels of the same colours",
+            "peak memory at four times the pixels of the same colors",
             f"{grown:.3f} times",
             "within 2 %",
             abs(grown - 1) <= 0.02,

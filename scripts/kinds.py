@@ -117,11 +117,11 @@ def in_threads(work: Callable, places: list) -> Iterator:
             yield from pool.map(work, places[first : first + 8 * THREADS])
 
 
-def pixels_of(colours: np.ndarray, kind: Kind, window: Window) -> np.ndarray:
+def pixels_of(colors: np.ndarray, kind: Kind, window: Window) -> np.ndarray:
     if kind.dtype == np.uint8:
-        return colours
-    noise = np.random.default_rng([window.top, window.left]).integers(0, 257, (*colours.shape[:2], kind.bands), np.uint16)
-    mixed = np.stack([(colours[..., band % 3] >> 1) + (colours[..., band // 3] >> 1) for band in range(kind.bands)], axis=-1)
+        return colors
+    noise = np.random.default_rng([window.top, window.left]).integers(0, 257, (*colors.shape[:2], kind.bands), np.uint16)
+    mixed = np.stack([(colors[..., band % 3] >> 1) + (colors[..., band // 3] >> 1) for band in range(kind.bands)], axis=-1)
     return mixed.astype(np.uint16) * 256 + noise
 
 

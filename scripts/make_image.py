@@ -1,7 +1,7 @@
 """Write a photo-like RGB TIFF of any size, tile by tile: the image of the benchmarks.
 
 A photograph is laid side by side, mirrored, each time under another light and with new sensor noise, so that detail, noise
-and the number of distinct colours (5 million in a gigapixel) are those of a mosaic of photographs. The same arguments give
+and the number of distinct colors (5 million in a gigapixel) are those of a mosaic of photographs. The same arguments give
 the same bytes.
 """
 

@@ -10,7 +10,7 @@ _HOMES = {
     "Mixture": "streamgmm.model.mixture",
     "apply": "streamgmm.jobs.apply",
     "fit_image": "streamgmm.jobs.fit",
-    "open_image": "streamgmm.image.source",
+    "open_image": "streamgmm.image.open",
     "quantize": "streamgmm.jobs.quantize",
     "StreamGMMError": "streamgmm.errors",
 }
@@ -19,7 +19,7 @@ __all__ = ["Mixture", "StreamGMMError", "apply", "fit_image", "open_image", "qua
 
 if TYPE_CHECKING:
     from .errors import StreamGMMError
-    from .image.source import open_image
+    from .image.open import open_image
     from .jobs.apply import apply
     from .jobs.fit import fit_image
     from .jobs.quantize import quantize

@@ -7,7 +7,7 @@ import sys
 import click
 
 from ..errors import Interrupted, StreamGMMError
-from ..jobs.signals import stopping
+from ..system.signals import stopping
 from .commands import cli
 from .terminal import fail, log_to_stderr
 
@@ -15,10 +15,9 @@ from .terminal import fail, log_to_stderr
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    verbose = "-v" in arguments or "--verbose" in arguments
     # OpenMP's threads spin between the short launches of a fit: on a busy machine that made seeding 8 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    log_to_stderr(logging.INFO if verbose else logging.WARNING)
+    log_to_stderr(logging.WARNING)
     try:
         with stopping():
             cli.main(arguments, prog_name="streamgmm", standalone_mode=False)
@@ -26,11 +25,11 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except StreamGMMError as error:
-        fail(str(error), error.exit_code, verbose)
+        fail(str(error), error.exit_code, detailed=True)
     except Interrupted as error:
         where = "".join(f" {note}" for note in getattr(error, "__notes__", [])[:1])
-        fail(f"interrupted{where}; the same command goes on from there", error.exit_code, verbose=False)
+        fail(f"interrupted{where}; the same command goes on from there", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        fail("interrupted", 130, verbose=False)
+        fail("interrupted", 130)
     except Exception as error:
-        fail(f"unexpected {type(error).__name__}: {error}; run again with -v for the details", 1, verbose)
+        fail(f"unexpected {type(error).__name__}: {error}; run again with -v for the details", 1, detailed=True)

@@ -10,20 +10,21 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from ..errors import OptionError
-from ..image.atomic import check_output, output_errors, replacing
-from .options import FILE, Numbers, fit_options, job_options, read_options, run_options, start_of, write_options
-from .terminal import file_bar, log_to_file, log_to_stderr
+from ..options import BatchOptions, FitOptions, ReadOptions, ResourceOptions, RunOptions, WriteOptions
+from ..system.files import check_output, output_errors, replacing
+from .options import FILE, Numbers, options_of, start_of
+from .terminal import file_bar, log_to_file, told_options
 
 if TYPE_CHECKING:
-    from ..jobs.inputs import Item
-    from ..jobs.tasks import Entry
+    from ..jobs.batch.inputs import Pair
+    from ..jobs.batch.worker import FileReport
 
 log = logging.getLogger(__name__)
 
@@ -69,20 +70,7 @@ def _written(option: click.Option, value: Any) -> str | bool | None:
 
 @click.command()
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
-@click.option("--out-dir", type=FILE, required=True, metavar="DIR", help="Where the outputs are written.")
-@click.option("--suffix", default=".tif", show_default=True, metavar="END", help="What the name of an output ends in.")
-@click.option("--recursive", is_flag=True, help="Take folders in folders, and keep their tree.")
-@click.option("--model", type=FILE, metavar="MODEL.json", help="Give all the colours of a model.")
-@click.option(
-    "--shared-palette",
-    is_flag=False,
-    flag_value="pixels",
-    metavar="[BY]",
-    help="Fit one model to all, with pixels or files of equal weight; by itself: pixels. [default: one model for each]",
-)
-@click.option("--skip-existing", is_flag=True, help="Leave outputs that were made of the same input, with the same options.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
-@click.option("--jobs", default=1, show_default=True, metavar="N", help="Inputs at once, inside --threads and --memory.")
+@options_of(BatchOptions)
 @click.option("--log-file", type=FILE, metavar="FILE", help="Append what happens to a file.")
 @click.option("--metrics-file", type=FILE, metavar="FILE", help="Write metrics for Prometheus' node exporter.")
 @click.option(
@@ -94,11 +82,8 @@ def _written(option: click.Option, value: Any) -> str | bool | None:
     callback=read_config,
     help="Take options from a TOML file; those of the command line win.",
 )
-@fit_options
-@read_options
-@write_options
-@job_options
-@run_options
+@options_of(FitOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions)
+@told_options
 def batch(
     inputs: tuple[str, ...],
     init: str,
@@ -106,37 +91,34 @@ def batch(
     log_file: Path | None,
     metrics_file: Path | None,
     quiet: bool,
-    verbose: bool,
     **options: Any,
 ) -> None:
     """Quantize every image of IN..., files, folders or patterns, into a folder; what fails does not stop the rest."""
-    from ..jobs.inputs import find
-    from ..jobs.metrics import metrics
+    from ..jobs.batch.inputs import find
+    from ..jobs.batch.metrics import metrics
 
-    if verbose:
-        log_to_stderr(logging.INFO)  # also where a file says so
-    items = find(inputs, options["out_dir"], options.pop("suffix"), options.pop("recursive"))
-    _check_apart([path for path in (report, log_file, metrics_file) if path is not None and str(path) != "-"], items)
-    entries: list[Entry] = []
+    pairs = find(inputs, BatchOptions(**{field.name: options[field.name] for field in fields(BatchOptions)}))
+    _check_apart([path for path in (report, log_file, metrics_file) if path is not None and str(path) != "-"], pairs)
+    reports: list[FileReport] = []
     start, exit_code = time.monotonic(), 1
     try:
         options["init"] = start_of(init)
-        _run(items, entries, report, log_file, sys.stderr.isatty() and not quiet, options)
-        exit_code = int(any(entry.error for entry in entries))
+        _run(pairs, reports, report, log_file, sys.stderr.isatty() and not quiet, options)
+        exit_code = int(any(each.error for each in reports))
     except BaseException as error:
         exit_code = getattr(error, "exit_code", 1)
-        error.add_note(f"after {len(entries):,} files")
+        error.add_note(f"after {len(reports):,} files")
         raise
     finally:
         if metrics_file is not None:
             with replacing(metrics_file) as part:
-                part.write_text(metrics(entries, exit_code, time.monotonic() - start, time.time()))
+                part.write_text(metrics(reports, exit_code, time.monotonic() - start, time.time()), encoding="utf-8")
     sys.exit(exit_code)
 
 
-def _check_apart(paths: list[Path], items: "list[Item]") -> None:
+def _check_apart(paths: list[Path], pairs: "list[Pair]") -> None:
     """Refuse files to be written that cannot be, or are something else."""
-    images = {os.path.realpath(path) for item in items for path in (item.source, item.target)}
+    images = {os.path.realpath(path) for pair in pairs for path in (pair.source, pair.target)}
     for path in paths:
         check_output(path, [], overwrite=True)
         if os.path.realpath(path) in images or paths.count(path) > 1:
@@ -144,34 +126,34 @@ def _check_apart(paths: list[Path], items: "list[Item]") -> None:
 
 
 def _run(
-    items: "list[Item]",
-    entries: "list[Entry]",
+    pairs: "list[Pair]",
+    reports: "list[FileReport]",
     report: Path | None,
     log_file: Path | None,
     watched: bool,
     options: dict[str, Any],
 ) -> None:
     """Do the batch, and tell of it while it runs and when it ends."""
-    from ..jobs.batch import batch
+    from ..jobs.batch.run import batch
 
-    results = batch(items, **options)
+    results = batch(pairs, **options)
     with ExitStack() as stack:
         if log_file is not None:
             stack.enter_context(log_to_file(log_file))
         lines, start = stack.enter_context(_report(report)), time.monotonic()
         try:
             with file_bar(watched) as advance:
-                for entry in results:
-                    entries.append(entry)
-                    advance(len(entries), len(items), entry.input)
-                    lines.write(json.dumps(asdict(entry)) + "\n")
+                for each in results:
+                    reports.append(each)
+                    advance(len(reports), len(pairs), each.input)
+                    lines.write(json.dumps(asdict(each)) + "\n")
                     lines.flush()
-                    if entry.error:
-                        log.error("%s", entry.error)
+                    if each.error:
+                        log.error("%s", each.error)
                     else:
-                        log.info("%s: %s in %.1f s", entry.output, entry.status, entry.seconds)
+                        log.info("%s: %s in %.1f s", each.output, each.status, each.seconds)
         finally:
-            _summarize(entries, time.monotonic() - start, watched)
+            _summarize(reports, time.monotonic() - start, watched)
 
 
 @contextmanager
@@ -186,9 +168,9 @@ def _report(path: Path | None) -> Iterator[TextIO]:
             yield file
 
 
-def _summarize(entries: "list[Entry]", seconds: float, aloud: bool) -> None:
+def _summarize(reports: "list[FileReport]", seconds: float, aloud: bool) -> None:
     """Say in a line what was done: where something is wrong, or somebody looks on."""
-    counts = Counter(entry.status for entry in entries)
+    counts = Counter(each.status for each in reports)
     text = ", ".join(f"{counts[status]:,} {status}" for status in ("done", "skipped", "failed"))
     level = logging.WARNING if counts["failed"] or aloud else logging.INFO
-    log.log(level, "%s in %.1f s", f"{len(entries):,} {'file' if len(entries) == 1 else 'files'}: {text}", seconds)
+    log.log(level, "%s in %.1f s", f"{len(reports):,} {'file' if len(reports) == 1 else 'files'}: {text}", seconds)

@@ -1,6 +1,7 @@
 """The commands: options in, one call."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import click
 
 from .. import __version__
 from ..errors import OptionError
-from ..image.atomic import check_output, replacing
+from ..options import FitOptions, OutputOptions, ReadOptions, ResourceOptions, RunOptions
+from ..system.files import check_output, replacing
 from .batch import batch
-from .options import FILE, extra_options, fit_options, job_options, read_options, run_options, start_of, write_options
-from .terminal import progress_bars
+from .options import FILE, options_of, start_of
+from .terminal import progress_bars, told_options, verbose_option
 
 EPILOG = (
     "Exit codes: 0 done, 1 unexpected, 2 usage, 3 input unreadable or unsupported, 4 output cannot be written, "
@@ -33,18 +35,14 @@ batch.epilog = EPILOG
 @cli.command(epilog=EPILOG)
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@fit_options
-@read_options
-@write_options
-@extra_options
-@job_options
-@run_options
-def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: bool, verbose: bool, **options: Any) -> None:
-    """Fit a mixture to IN and write it to OUT, a palette TIFF of its colours."""
+@options_of(FitOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions)
+@told_options
+def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: bool, **options: Any) -> None:
+    """Fit a mixture to IN and write it to OUT, a palette TIFF of its colors."""
     from ..jobs.quantize import quantize
 
-    _check_report(report, [source, *_outputs(target, options)], options["overwrite"])
-    with progress_bars(quiet, verbose) as progress:
+    _check_report(report, [source, *_outputs(target, options)])
+    with progress_bars(quiet) as progress:
         result = quantize(source, target, init=start_of(init), progress=progress, **options)
     _write_report(report, result)
 
@@ -52,35 +50,15 @@ def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: 
 @cli.command(epilog=EPILOG)
 @click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
 @click.option("-o", "--output", required=True, type=FILE, metavar="MODEL.json", help="The model file to write.")
-@fit_options
-@read_options
-@click.option("--overwrite", is_flag=True, help="Replace a model that exists.")
-@job_options
-@run_options
-def fit(
-    sources: tuple[Path, ...],
-    output: Path,
-    init: str,
-    report: Path | None,
-    quiet: bool,
-    verbose: bool,
-    **options: Any,
-) -> None:
+@options_of(FitOptions, ReadOptions, RunOptions, ResourceOptions)
+@told_options
+def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None, quiet: bool, **options: Any) -> None:
     """Fit one mixture to every pixel of IN..., and write it to a model file."""
-    from ..image.source import ReadOptions
-    from ..jobs.fit import fit_to_file
-    from ..jobs.options import FitOptions, RunOptions, options_from
-    from ..jobs.report import Clock
-    from ..jobs.resources import Resources
+    from ..jobs.fit import FitToFile, fit_to_file
 
-    _check_report(report, [*sources, output], options["overwrite"])
-    options["init"] = start_of(init)
-    resources = Resources.of(options["chunk_size"], options["threads"], options["memory"])
-    fitting, reading = options_from(FitOptions, options), options_from(ReadOptions, options)
-    run = options_from(RunOptions, options)
-    with progress_bars(quiet, verbose) as progress:
-        clock, overwrite = Clock(progress), options["overwrite"]
-        result = fit_to_file(sources, output, fitting, reading, run, resources, clock, overwrite=overwrite)
+    _check_report(report, [*sources, output])
+    with progress_bars(quiet) as progress:
+        result = fit_to_file(FitToFile(sources, output, init=start_of(init), progress=progress, **options))
     _write_report(report, result)
 
 
@@ -88,17 +66,14 @@ def fit(
 @click.argument("model", metavar="MODEL.json", type=FILE)
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@read_options
-@write_options
-@extra_options
-@job_options
-@run_options
-def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: bool, verbose: bool, **options: Any) -> None:
-    """Give every pixel of IN its colour of a model, and write it to OUT, a palette TIFF."""
+@options_of(ReadOptions, OutputOptions, RunOptions, ResourceOptions)
+@told_options
+def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: bool, **options: Any) -> None:
+    """Give every pixel of IN its color of a model, and write it to OUT, a palette TIFF."""
     from ..jobs.apply import apply
 
-    _check_report(report, [model, source, *_outputs(target, options)], options["overwrite"])
-    with progress_bars(quiet, verbose) as progress:
+    _check_report(report, [model, source, *_outputs(target, options)])
+    with progress_bars(quiet) as progress:
         result = apply(model, source, target, progress=progress, **options)
     _write_report(report, result)
 
@@ -106,8 +81,8 @@ def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: b
 @cli.command(epilog=EPILOG)
 @click.argument("path", metavar="PATH", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("-v", "--verbose", is_flag=True, help="Show where errors come from.")
-def info(path: Path, as_json: bool, verbose: bool) -> None:
+@verbose_option("Show where errors come from.")
+def info(path: Path, as_json: bool) -> None:
     """Describe PATH, an image or a model."""
     described = _describe(path)
     if as_json:
@@ -120,8 +95,8 @@ def info(path: Path, as_json: bool, verbose: bool) -> None:
 
 
 @cli.command(epilog=EPILOG)
-@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
-def warmup(verbose: bool) -> None:
+@verbose_option("Say what is done.")
+def warmup() -> None:
     """Compile all kernels ahead, as when an image of a container is built; STREAMGMM_CACHE_DIR says where they are kept."""
     from ..model.warmup import warm_up
 
@@ -129,7 +104,7 @@ def warmup(verbose: bool) -> None:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    from ..image.source import open_image
+    from ..image.open import open_image
 
     if _is_json(path):
         from ..jobs.model_file import load_model
@@ -154,10 +129,10 @@ def _outputs(target: Path, options: dict[str, Any]) -> list[Path]:
     return [target, *(options[name] for name in ("palette_out", "confidence") if options[name])]
 
 
-def _check_report(report: Path | None, others: list[Path], overwrite: bool) -> None:
+def _check_report(report: Path | None, others: Sequence[Path]) -> None:
     """Refuse a report that cannot be written before any work is done; an old report is replaced."""
     if report is not None and str(report) != "-":
-        check_output(report, others, overwrite=True)
+        check_output(report, [*others], overwrite=True)
         if report.resolve() in [other.resolve() for other in others]:
             raise OptionError(f"{report}: the report needs a file of its own")
 

@@ -2,30 +2,32 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..image.atomic import output_errors
+from ..system.files import output_errors
+from .options import FILE
 
 # What a person calls the phases of a job.
 PHASES = {
     "compile": "compiling kernels (once per machine)",
-    "count": "counting colours",
+    "count": "counting colors",
     "sample": "sampling",
     "range": "finding the range",
     "seed": "seeding",
     "fit": "fitting",
-    "label": "labelling",
+    "label": "labeling",
     "reduce": "making reduced levels",
     "write": "writing",
 }
 
 
 @contextmanager
-def progress_bars(quiet: bool, verbose: bool):
+def progress_bars(quiet: bool):
     """Show a bar for each phase on a terminal, and hand out the callback that moves it."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -92,18 +94,45 @@ class _StandardError(logging.Handler):
         sys.stderr.write(self.format(record) + "\n")
 
 
+_standard_error = _StandardError()
+_standard_error.setFormatter(_Line("streamgmm: %(message)s"))
+
+
 def log_to_stderr(level: int) -> None:
     """Show what the package logs, and nothing that other packages do."""
-    handler = _StandardError(level)
-    handler.setFormatter(_Line("streamgmm: %(message)s"))
+    _standard_error.setLevel(level)
     logger = logging.getLogger("streamgmm")
-    logger.handlers, logger.propagate = [handler], False
+    logger.handlers, logger.propagate = [_standard_error], False
     logger.setLevel(logging.INFO)
 
 
-def fail(message: str, exit_code: int, verbose: bool) -> None:
-    """Say in a line what is wrong, and leave."""
-    if verbose:
+def is_verbose() -> bool:
+    """Whether a person asked for more."""
+    return _standard_error.level <= logging.INFO
+
+
+def verbose_option(text: str) -> Callable:
+    """Return the option -v, which has more said from where it is read on."""
+
+    def verbose(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+        if given:
+            log_to_stderr(logging.INFO)
+
+    return click.option("-v", "--verbose", is_flag=True, is_eager=True, expose_value=False, callback=verbose, help=text)
+
+
+def told_options(command: Callable) -> Callable:
+    """Give a command the options of what it tells."""
+    report = click.option(
+        "--report", type=FILE, metavar="FILE", help="Write a JSON report (batch: lines); - is standard output."
+    )
+    quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bars.")
+    return report(quiet(verbose_option("Say what is done, and show where errors come from.")(command)))
+
+
+def fail(message: str, exit_code: int, detailed: bool = False) -> None:
+    """Say in a line what is wrong, in detail where a person asked for more, and leave."""
+    if detailed and is_verbose():
         logging.getLogger(__name__).info("where it happened", exc_info=True)
     click.echo("streamgmm: " + " ".join(message.split()), err=True)
     sys.exit(exit_code)

@@ -3,9 +3,10 @@
 import numpy as np
 
 from ..errors import UnsupportedImageError
-from .colour import Colours, chosen_bands, expansion, sample_value
+from ..options import ReadOptions
+from .image import FileState, MaskedPixels
 from .metadata import Metadata
-from .source import Read, ReadOptions
+from .samples import Interpretation, chosen_bands, expansion, sample_value
 from .tiles import Window
 
 
@@ -25,7 +26,7 @@ class ArrayImage:
         The band that is alpha.
     metadata : Metadata
         What an output takes over.
-    state : tuple, optional
+    state : FileState, optional
         That of the file it was decoded from.
 
     Raises
@@ -45,7 +46,7 @@ class ArrayImage:
         kind: str | None = "array",
         alpha: int | None = None,
         metadata: Metadata | None = None,
-        state: tuple[int, ...] | None = None,
+        state: FileState | None = None,
     ):
         if array.ndim not in (2, 3) or array.size == 0:
             raise UnsupportedImageError(f"{name}: shape {array.shape}; expected (height, width) or (height, width, bands)")
@@ -60,7 +61,7 @@ class ArrayImage:
         self._stored = samples.dtype.newbyteorder("=")
         expand, dtype = expansion(self._stored)
         n_bands = samples.shape[2]
-        self._colours = Colours(
+        self._interpretation = Interpretation(
             n_samples=n_bands,
             expand=expand,
             convert=None,
@@ -74,13 +75,13 @@ class ArrayImage:
         )
         self.name, self.kind, self.metadata, self.state = name, kind, metadata or Metadata(), state
         self.held = 0 if state is None else self._samples.nbytes
-        self.shape, self.dtype = (*samples.shape[:2], len(self._colours.bands)), dtype
-        self.maskable = self._colours.maskable or self._masked is not None
+        self.shape, self.dtype = (*samples.shape[:2], len(self._interpretation.bands)), dtype
+        self.maskable = self._interpretation.maskable or self._masked is not None
 
-    def read(self, window: Window) -> Read:
-        """Return the colours of a window, in the processor's byte order, and which are valid."""
+    def read(self, window: Window) -> MaskedPixels:
+        """Return the colors of a window, in the processor's byte order, and which are valid."""
         valid = None if self._masked is None else ~self._masked[window.slices]
-        return self._colours(Read(self._samples[window.slices].astype(self._stored, copy=False), valid))
+        return self._interpretation(MaskedPixels(self._samples[window.slices].astype(self._stored, copy=False), valid))
 
     def check_unchanged(self) -> None:
         """Do nothing: an array is what it is."""

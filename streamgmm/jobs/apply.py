@@ -1,70 +1,42 @@
-"""Labelling every pixel of an image with a model, into a TIFF."""
+"""Labeling every pixel of an image with a model, into a TIFF."""
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import ModelError
-from ..image.pyramid import Resampling
-from ..image.shelf import Shelf
-from ..image.source import ReadOptions, Source
-from ..image.writer import BigTiff, Compression, Form, Structure
+from ..image.image import Source
+from ..model.colors import has_table
+from ..model.labels import LookupTable, classify
 from ..model.mixture import Mixture
-from ..model.palette import LookupTable, classify, has_table
 from ..model.warmup import compile_kernels
-from .checkpoint import job
+from ..options import JobOptions, OutputOptions
+from ..options.fields import flat
 from .disk import check_room
-from .engine import LocalEngine
-from .methods import check_range, work_bytes
+from .fitting import check_range
+from .labeling import LabelingOptions, write_outputs
 from .model_file import load_model
-from .options import RunOptions, WriteOptions, options_from
-from .paint import Labeller, Painter, Tally
-from .pixels import PixelStream
-from .report import Clock, Progress, Report, dropped
-from .resources import Resources
+from .report import Report, dropped
+from .session import Session, open_job
+from .tile_store import Labeler
 
-# Pixels from which it pays to label all 2^24 colours first, and then look them up.
+# Pixels from which it pays to label all 2^24 colors first, and then look them up.
 LOOKUP_PIXELS = 1 << 24
 
 
-def apply(
-    model: Mixture | str | os.PathLike,
-    src: Source,
-    dst: str | os.PathLike,
-    *,
-    bands: tuple[int, ...] | None = None,
-    nodata: float | None = None,
-    page: int | None = None,
-    level: int = 0,
-    all_pages: bool = False,
-    output: Form = "palette",
-    compression: Compression = "deflate",
-    compression_level: int | None = None,
-    tile_size: int | None = None,
-    layout: Structure = "chained",
-    pyramid: bool | None = None,
-    resampling: Resampling = "mode",
-    pack: bool = False,
-    bigtiff: BigTiff = "auto",
-    display_bands: tuple[int, ...] | None = None,
-    palette_out: str | os.PathLike | None = None,
-    confidence: str | os.PathLike | None = None,
-    min_psnr: float | None = None,
-    overwrite: bool = False,
-    work_dir: str | os.PathLike | None = None,
-    resume: bool = True,
-    wait: float = 0,
-    strict: bool = False,
-    chunk_size: str | int = "64MiB",
-    threads: int | None = None,
-    memory: str | int | None = None,
-    progress: Progress | None = None,
-) -> Report:
-    """Give every pixel of an image the colour of its most probable component, and write a palette TIFF.
+@dataclass(frozen=True)
+class Apply(JobOptions, LabelingOptions):
+    """What :func:`apply` is given."""
+
+    model: Mixture | str | os.PathLike
+    src: Source
+    dst: str | os.PathLike
+
+
+@flat(Apply)
+def apply(given: Apply) -> Report:
+    """Give every pixel of an image the color of its most probable component, and write a palette TIFF.
 
     Masked pixels get one label more than the model has components, which is declared as nodata (GDAL_NODATA, tag 42113).
 
@@ -79,7 +51,7 @@ def apply(
     all_pages : bool
         Write all pages of a TIFF that are images, not levels, thumbnails or masks, as a stack.
     output : {"palette", "labels", "rgb"}
-        Labels with a colour map; a plain class map; or the colours as 8-bit samples, with alpha where pixels are masked.
+        Labels with a color map; a plain class map; or the colors as 8-bit samples, with alpha where pixels are masked.
     compression : {"deflate", "none", "lzw", "zstd", "packbits"}
     compression_level : int, optional
         0 to 12 for deflate (4), 1 to 22 for zstd (9).
@@ -96,9 +68,9 @@ def apply(
     bigtiff : {"auto", "yes", "no"}
         "auto" where a classic TIFF cannot hold it.
     display_bands : tuple of int, optional
-        Bands of the model, from 1, that the palette shows as red, green and blue, or the one as grey. Default: the first.
+        Bands of the model, from 1, that the palette shows as red, green and blue, or the one as gray. Default: the first.
     palette_out : path, optional
-        Write the palette: a GIMP palette (.gpl), JSON with means and counts (.json), or GDAL colour text (.txt).
+        Write the palette: a GIMP palette (.gpl), JSON with means and counts (.json), or GDAL color text (.txt).
     confidence : path, optional
         Write a TIFF of the largest responsibility of each pixel, uint8, 255 for certainty.
     min_psnr : float, optional
@@ -124,45 +96,24 @@ def apply(
     ------
     OptionError, ModelError, ImageReadError, UnsupportedImageError, OutputError, MemoryBudgetError, Cancelled
     """
-    given = locals()
-    models = [] if isinstance(model, Mixture) else [Path(model)]
-    mixture = model if isinstance(model, Mixture) else load_model(model)
-    reading, writing, run = options_from(ReadOptions, given), options_from(WriteOptions, given), options_from(RunOptions, given)
-    resources, clock = Resources.of(chunk_size, threads, memory), Clock(progress)
-    return apply_to_image(mixture, src, Path(dst), reading, writing, run, resources, clock, models)
+    return apply_to_image(given)
 
 
-def apply_to_image(
-    mixture: Mixture,
-    src: Source,
-    dst: Path,
-    reading: ReadOptions,
-    writing: WriteOptions,
-    run: RunOptions,
-    resources: Resources,
-    clock: Clock,
-    models: Sequence[Path] = (),
-) -> Report:
-    """Do the job of :func:`apply`, with its options in order; model files are not to be overwritten."""
-    inputs = [] if isinstance(src, np.ndarray) else [Path(src)]
-    with ExitStack() as stack:
-        checkpoint = stack.enter_context(job(dst, inputs, run, mixture, reading, writing))
-        writing.check_outputs(dst, [*models, *inputs], checkpoint.resumed)
-        images = stack.enter_context(closing(Shelf([src], reading, resources.budget()))).images
-        if images[0].shape[2] != mixture.n_bands:
-            raise ModelError(
-                f"{images[0].name}: {images[0].shape[2]} bands; the model is for {mixture.n_bands}, fit one to such images"
-            )
-        if not checkpoint.resumed:
-            check_room(images, inputs, dst, writing, mixture.n_components, run.work_folder)
-        work = work_bytes(mixture.n_components, mixture.n_bands, resources.threads)
-        resources.without(work, images[0].name, f"{mixture.n_components:,} components")
-        engine = stack.enter_context(LocalEngine(resources.threads))
-        stream = PixelStream(images, engine, resources, checkpoint)
-        labeller, tally = _labeller(stream, mixture, engine, clock), Tally(mixture, stream.dtype)
-        nodata_label = Painter(stream, engine, resources, clock, writing, run).paint(dst, mixture, labeller, tally)
+def apply_to_image(given: Apply, mark: str | None = None) -> Report:
+    """Do the job of :func:`apply`, and put a mark into the output's Software (tag 305)."""
+    models = [] if isinstance(given.model, Mixture) else [Path(given.model)]
+    mixture = given.model if isinstance(given.model, Mixture) else load_model(given.model)
+    dst, facts = Path(given.dst), (mixture, given.part(OutputOptions))
+    with open_job([given.src], given.beside(dst), given, *facts, models=models) as session:
+        n_bands = session.blocks.n_bands
+        if n_bands != mixture.n_bands:
+            raise ModelError(f"{session.name}: {n_bands} bands; the model is for {mixture.n_bands}, fit one to such images")
+        check_room(session, dst, given, mixture.n_components)
+        session.resources.without_work(mixture.n_components, n_bands, session.name)
+        nodata, measured = write_outputs(session, dst, given, mixture, _labeler(session, mixture), mark=mark)
+        assert measured is not None
         return Report(
-            input=images[0].name,
+            input=session.name,
             output=str(dst),
             model=mixture.to_dict(),
             method="apply",
@@ -170,21 +121,22 @@ def apply_to_image(
             iterations=0,
             converged=True,
             log_likelihood=[],
-            seconds=clock.seconds,
-            pixels=clock.pixels,
+            seconds=session.clock.seconds,
+            pixels=session.clock.pixels,
+            resumed=session.clock.resumed,
             distinct_colors=None,
-            colors_used=tally.colors_used,
-            psnr_db=tally.psnr_db,
-            nodata=nodata_label,
-            dropped=dropped(images),
+            colors_used=measured.colors_used,
+            psnr_db=measured.psnr_db,
+            nodata=nodata,
+            dropped=dropped(session.images),
         )
 
 
-def _labeller(stream: PixelStream, mixture: Mixture, engine: LocalEngine, clock: Clock) -> Labeller:
-    """Return what labels the pixels of a stream, its kernels compiled."""
-    check_range(stream, mixture)
-    stream.range = mixture.range
-    table = has_table(stream.dtype, mixture.n_bands) and stream.n_pixels >= LOOKUP_PIXELS <= stream.resources.spare // 2
-    with clock.phase("compile", 0):
-        compile_kernels(stream.dtype, mixture.n_bands, mixture.n_components, engine.threads, table=table)
-    return LookupTable.of_all_colours(mixture, engine.threads) if table else partial(classify, mixture=mixture)
+def _labeler(session: Session, mixture: Mixture) -> Labeler:
+    """Return what labels the pixels of a session, its kernels compiled."""
+    check_range(session, mixture)
+    blocks, threads = session.blocks, session.engine.threads
+    table = has_table(blocks.dtype, mixture.n_bands) and blocks.n_pixels >= LOOKUP_PIXELS and session.resources.holds_lookup()
+    with session.clock.phase("compile", 0):
+        compile_kernels(blocks.dtype, mixture.n_bands, mixture.n_components, threads, table=table)
+    return LookupTable.of_all_colors(mixture, threads) if table else partial(classify, mixture=mixture)

@@ -2,50 +2,37 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import ImageReadError, OptionError, QualityError, StreamGMMError, UnsupportedImageError
-from ..image.atomic import check_output, replacing
-from ..image.shelf import Shelf
-from ..image.source import ReadOptions, Source
-from ..model.mixture import CovarianceType, Init, Mixture
-from .checkpoint import Checkpoint, job
-from .engine import LocalEngine
-from .methods import FitResult, fit_pixels
-from .options import FitOptions, Method, RunOptions, options_from
-from .pixels import PixelStream
-from .report import Clock, Progress, Report
+from ..image.image import Source
+from ..image.pool import ImagePool
+from ..model.mixture import Mixture
+from ..options import FitOptions, JobOptions, ReadOptions, ResourceOptions
+from ..options.fields import flat
+from ..system.files import replacing
+from .clock import Clock, unseen
+from .fitting import FitResult, fit_pixels
+from .passes.sums import Sum
+from .passes.tasks import Look
+from .report import Report
 from .resources import Resources
+from .session import Session, open_job, open_session
 
 log = logging.getLogger(__name__)
 
 
-def fit_image(
-    sources: Source | list[Source] | tuple[Source, ...],
-    *,
-    n_components: int = 16,
-    covariance_type: CovarianceType = "full",
-    method: Method = "auto",
-    init: Init | np.ndarray | Mixture = "kmeans",
-    max_iter: int = 100,
-    tol: float = 1e-4,
-    reg_covar: float = 1e-6,
-    seed: int = 0,
-    bands: tuple[int, ...] | None = None,
-    nodata: float | None = None,
-    page: int | None = None,
-    level: int = 0,
-    all_pages: bool = False,
-    chunk_size: str | int = "64MiB",
-    threads: int | None = None,
-    memory: str | int | None = None,
-    progress: Progress | None = None,
-) -> tuple[Mixture, Report]:
+@dataclass(frozen=True)
+class Fit(ResourceOptions, ReadOptions, FitOptions):
+    """What :func:`fit_image` is given."""
+
+    sources: Source | list[Source] | tuple[Source, ...]
+
+
+@flat(Fit)
+def fit_image(given: Fit) -> tuple[Mixture, Report]:
     """Fit a Gaussian mixture to every pixel of an image that is not masked, or of several images at once.
 
     Parameters
@@ -57,7 +44,7 @@ def fit_image(
     covariance_type : {"full", "tied", "diag", "spherical"}
         As in scikit-learn.
     method : {"auto", "exact", "stream", "minibatch"}
-        ``exact``: EM on the table of distinct colours, which is EM on every pixel; for uint8 of one to three bands. ``stream``:
+        ``exact``: EM on the table of distinct colors, which is EM on every pixel; for uint8 of one to three bands. ``stream``:
         EM that reads every pixel at each iteration. ``auto``: the first of these that is possible. ``minibatch``: stepwise EM
         on random tiles, which may stop before it has read the whole image.
     init : {"kmeans", "k-means++", "random"}, ndarray of shape (K, D) or Mixture
@@ -67,7 +54,7 @@ def fit_image(
     tol : float >= 0
         EM has converged when an iteration gains less than this, in nats per pixel.
     reg_covar : float >= 0
-        Added to variances, of colours in [0, 1].
+        Added to variances, of colors in [0, 1].
     seed : int >= 0
         Seeds everything that is drawn.
     bands, nodata, page, level
@@ -80,7 +67,7 @@ def fit_image(
         By default as many as the affinity of this process and the quota of its control group allow. Changes no result.
     memory : str or int, optional
         Bytes the process may take (``"512MiB"``); by default three quarters of what is free, here and in its control group.
-        Where the colour table does not fit, ``auto`` becomes ``stream`` with a warning; else it changes no result.
+        Where the color table does not fit, ``auto`` becomes ``stream`` with a warning; else it changes no result.
     progress : callable, optional
         Called as ``progress(phase, done, total)``, in pixels; returning False cancels.
 
@@ -94,28 +81,24 @@ def fit_image(
     ------
     OptionError, ImageReadError, UnsupportedImageError, MemoryBudgetError, Cancelled
     """
-    given = locals()
-    options, reading = options_from(FitOptions, given), options_from(ReadOptions, given)
-    resources, clock = Resources.of(chunk_size, threads, memory), Clock(progress)
-    several = isinstance(sources, list | tuple)
-    each: list[Source] = list(sources) if isinstance(sources, list | tuple) else [sources]
-    result, names = fit_sources(each, options, reading, resources, clock, Checkpoint(None))
-    check_converged(result, False, names[0])
-    return result.mixture, result.report(names if several else names[0], clock)
+    several = isinstance(given.sources, list | tuple)
+    sources = given.sources if isinstance(given.sources, list | tuple) else [given.sources]
+    with open_session(sources, given.part(ReadOptions), Resources.of(given), Clock(given.progress)) as session:
+        result, names = _fit(session, given)
+        check_converged(result, False, names[0])
+        return result.mixture, result.report(names if several else names[0], session)
 
 
-def fit_to_file(
-    sources: Sequence[Path],
-    dst: Path,
-    fitting: FitOptions,
-    reading: ReadOptions,
-    run: RunOptions,
-    resources: Resources,
-    clock: Clock,
-    *,
-    overwrite: bool,
-    **notes: str,
-) -> Report:
+@dataclass(frozen=True)
+class FitToFile(JobOptions, FitOptions):
+    """What :func:`fit_to_file` is given: images, a model file, and whether images have equal weights, not pixels."""
+
+    sources: Sequence[Path]
+    dst: Path
+    by_image: bool = False
+
+
+def fit_to_file(given: FitToFile, **notes: str) -> Report:
     """Do what :func:`fit_image` does, and write the mixture with some notes to a model file, as a job that can be interrupted.
 
     Raises
@@ -123,33 +106,38 @@ def fit_to_file(
     OutputError, LockedError, QualityError
         Beside what :func:`fit_image` raises.
     """
-    with job(dst, [*sources], run, fitting, reading) as checkpoint:
-        check_output(dst, [*sources], overwrite or checkpoint.resumed)
-        result, names = fit_sources(sources, fitting, reading, resources, clock, checkpoint)
-        check_converged(result, run.strict, names[0])
-        with replacing(dst) as part:
+    with open_job(given.sources, [given.dst], given, given.part(FitOptions), given.by_image) as session:
+        result, names = _fit(session, given, given.by_image)
+        check_converged(result, given.strict, names[0])
+        with replacing(given.dst) as part:
             part.write_text(result.mixture.to_json(**notes), encoding="utf-8")
-    return replace(result.report(names, clock), output=str(dst))
+        return replace(result.report(names, session), output=str(given.dst))
 
 
-def fit_readable(
-    sources: Sequence[Path], reading: ReadOptions, resources: Resources, fit: Callable[[Sequence[Path]], None]
-) -> None:
-    """Fit to those of some images that can be read, and have the bands that most of them have.
+def _fit(session: Session, options: FitOptions, by_image: bool = False) -> tuple[FitResult, list[str]]:
+    """Fit a mixture to all images; return their names, too."""
+    result = fit_pixels(session, options, by_image)
+    session.check_unchanged()
+    return result, list(dict.fromkeys(image.name for image in session.images))
+
+
+def fit_readable(given: FitToFile, **notes: str) -> None:
+    """Do what :func:`fit_to_file` does, with those of the images that can be read, and have the bands that most of them have.
 
     Raises
     ------
     StreamGMMError
-        Where none can be read, or as ``fit`` does.
+        Where none can be read, or as :func:`fit_to_file` does.
     """
-    usable = _alike(sources, reading, resources)
+    reading, resources = given.part(ReadOptions), Resources.of(given)
+    usable = _alike(given.sources, reading, resources)
     try:
-        fit(usable)
+        fit_to_file(replace(given, sources=usable), **notes)
     except (ImageReadError, UnsupportedImageError):  # somewhere in one of them
         whole = [source for source in usable if _is_whole(source, reading, resources)]
         if len(whole) in (0, len(usable)):
             raise
-        fit(whole)
+        fit_to_file(replace(given, sources=whole), **notes)
 
 
 def _alike(sources: Sequence[Path], reading: ReadOptions, resources: Resources) -> list[Path]:
@@ -158,8 +146,9 @@ def _alike(sources: Sequence[Path], reading: ReadOptions, resources: Resources) 
     error: StreamGMMError = OptionError("no image to fit; name at least one")
     for source in sources:
         try:
-            with closing(Shelf([source], reading, resources.budget())) as shelf:
-                kinds[source] = shelf.images[0].shape[2], shelf.images[0].dtype.kind == "f"
+            with ImagePool() as pool:
+                first, *_ = pool.open([source], reading, resources.budget())
+            kinds[source] = first.shape[2], first.dtype.kind == "f"
         except StreamGMMError as complaint:
             error = complaint
     if not kinds:
@@ -171,8 +160,8 @@ def _alike(sources: Sequence[Path], reading: ReadOptions, resources: Resources) 
 def _is_whole(source: Path, reading: ReadOptions, resources: Resources) -> bool:
     """Read all of an image."""
     try:
-        with closing(Shelf([source], reading, resources.budget())) as shelf, LocalEngine(resources.threads) as engine:
-            PixelStream(shelf.images, engine, resources, Checkpoint(None)).find_range(lambda n_pixels: None)
+        with open_session([source], reading, resources, Clock()) as session:
+            session.reduce(Look(), session.blocks, Sum(), unseen)
     except StreamGMMError:
         return False
     return True
@@ -190,21 +179,3 @@ def check_converged(result: FitResult, strict: bool, name: str) -> None:
         if strict:
             raise QualityError(complaint)
         log.warning("%s", complaint)
-
-
-def fit_sources(
-    sources: Sequence[Source],
-    options: FitOptions,
-    reading: ReadOptions,
-    resources: Resources,
-    clock: Clock,
-    checkpoint: Checkpoint,
-) -> tuple[FitResult, list[str]]:
-    """Fit a mixture to all images of some sources; return the names of these, too."""
-    if not sources:
-        raise OptionError("no image to fit; name at least one")
-    with closing(Shelf(sources, reading, resources.budget())) as shelf, LocalEngine(resources.threads) as engine:
-        result = fit_pixels(PixelStream(shelf.images, engine, resources, checkpoint), options, engine, clock)
-        for image in shelf.images:
-            image.check_unchanged()
-    return result, list(dict.fromkeys(image.name for image in shelf.images))

@@ -5,34 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import OptionError
 from ..model.mixture import Mixture
-
-SUFFIXES = (".gpl", ".json", ".txt")
-
-
-def check_suffix(path: Path) -> None:
-    """Refuse a file name that does not tell the kind of palette.
-
-    Raises
-    ------
-    OptionError
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise OptionError(f"{path}: what kind of palette? Choose a name that ends in {', '.join(SUFFIXES)}")
 
 
 def palette_text(path: Path, palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, nodata: int | None) -> str:
-    """Return a palette as text; the suffix chooses a GIMP palette (.gpl), JSON (.json), or the colour text of gdaldem (.txt).
+    """Return a palette as text; the suffix chooses a GIMP palette (.gpl), JSON (.json), or the color text of gdaldem (.txt).
 
     Parameters
     ----------
     path : Path
     palette : ndarray of shape (K, 3), uint8
     mixture : Mixture or None
-        Whose means the JSON tells, colours in [0, 1].
+        Whose means the JSON tells, colors in [0, 1].
     counts : ndarray of shape (K,)
-        Pixels of each colour.
+        Pixels of each color.
     nodata : int or None
         The label of masked pixels.
     """
@@ -51,8 +37,8 @@ def _gdal(palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, noda
 
 def _json(palette: np.ndarray, mixture: Mixture | None, counts: np.ndarray, nodata: int | None) -> str:
     means = mixture.means.tolist() if mixture else []
-    colours = [
+    colors = [
         {"index": index, "rgb": rgb, "mean": mean, "pixels": int(count)}
         for index, (rgb, mean, count) in enumerate(zip(palette.tolist(), means, counts, strict=True))
     ]
-    return json.dumps({"nodata": nodata, "range": mixture.range if mixture else None, "colors": colours}, indent=2) + "\n"
+    return json.dumps({"nodata": nodata, "range": mixture.space.range if mixture else None, "colors": colors}, indent=2) + "\n"

@@ -1,14 +1,13 @@
-"""How much of the machine a job takes: threads, chunks, memory."""
+"""How much of the machine a job takes, threads, chunks and memory; and whether something fits."""
 
-import contextlib
 import re
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ..errors import MemoryBudgetError, OptionError
-from ..model.parameters import LANES, counter_bytes, table_bytes
-from .limits import free_memory, processors
+from ..model.buffers import n_moments
+from ..model.footprint import COUNTERS, LOOKUP_BYTES, counter_bytes, scratch_bytes, table_bytes
+from ..options import ResourceOptions
+from ..system.limits import free_memory, processors
 
 _UNITS = {"": 1, "b": 1}
 _UNITS |= {prefix + "ib": 1024**power for power, prefix in enumerate("kmgt", 1)}
@@ -28,6 +27,10 @@ MARGIN = 32 << 20
 COPIES = 4
 # Part of the free memory that a job takes at the most, if it is not told.
 SHARE = 3 / 4
+# Tasks in flight for each thread: enough that none waits for the results to be taken in order.
+AHEAD = 4
+# Arrays of covariances that an iteration holds, and the bytes they may take together.
+COVARIANCES, COVARIANCE_BYTES = 6, 256 << 20
 
 
 @dataclass(frozen=True)
@@ -50,28 +53,20 @@ class Resources:
     memory: int
 
     @classmethod
-    def of(cls, chunk_size: str | int, threads: int | None, memory: str | int | None = None) -> "Resources":
+    def of(cls, options: ResourceOptions) -> "Resources":
         """Read what was asked for; by default all processors this process may use, and three quarters of the free memory.
-
-        Parameters
-        ----------
-        chunk_size : str or int
-            Bytes, ``"64MiB"``, or ``"4Mpx"``.
-        threads : int or None
-        memory : str or int or None
-            Bytes, or ``"512MiB"``.
 
         Raises
         ------
         OptionError
-            Where one of them makes no sense.
+            Where one of the options makes no sense.
         MemoryBudgetError
             Where the memory is not enough for any job.
         """
-        threads = processors() if threads is None else threads
-        if threads < 1:
-            raise OptionError(f"threads is {threads}; at least 1 is needed")
-        size, unit = _quantity("chunk size", chunk_size, _UNITS | _PIXELS, "bytes such as 64MiB, or pixels such as 4Mpx")
+        memory, threads = options.memory, options.threads or processors()
+        size, unit = _quantity(
+            "chunk-size", options.chunk_size, _UNITS | _PIXELS, "bytes such as 64MiB, or pixels such as 4Mpx"
+        )
         given = int(SHARE * free_memory()) if memory is None else _quantity("memory", memory, _UNITS, "bytes such as 512MiB")[0]
         if given < BASELINE + MARGIN:
             told = "three quarters of the free memory are" if memory is None else "memory is"
@@ -101,18 +96,48 @@ class Resources:
         """Bytes for what depends on the job."""
         return self.memory - BASELINE - MARGIN
 
-    def lanes(self, n_bands: int, n_pixels: int) -> int:
-        """Return how many threads can count colours at once; 0 where even one table of counters is too large."""
-        return min(self.threads, LANES, self.spare // counter_bytes(n_bands, n_pixels))
+    def without_mixture(self, n_components: int, n_bands: int, name: str, held: int = 0) -> "Resources":
+        """Return what is left beside what a fit of a mixture holds, and images that are decoded as a whole.
 
-    def holds_table(self, n_colours: int, n_bands: int, n_pixels: int) -> bool:
-        """Whether a table of so many colours fits, beside the counters it is made from."""
-        return counter_bytes(n_bands, n_pixels) + table_bytes(n_colours, n_bands) <= self.spare
+        Raises
+        ------
+        MemoryBudgetError
+            Where that is less than any job needs.
+        """
+        what, size = f"{n_components:,} components in {n_bands:,} bands", COVARIANCES * 8 * n_components * n_bands**2
+        if size > COVARIANCE_BYTES:
+            raise MemoryBudgetError(
+                f"{name}: {what} take {mebibytes(size)} of {mebibytes(COVARIANCE_BYTES)}; take fewer with "
+                "--bands, or fewer --components"
+            )
+        left = self.without(held, name, "images that are decoded as a whole")
+        return left.without(size + self._work_bytes(n_components, n_bands), name, what)
+
+    def without_work(self, n_components: int, n_bands: int, name: str) -> "Resources":
+        """Return what is left beside what labeling with a mixture holds; raises what :meth:`without` does."""
+        return self.without(self._work_bytes(n_components, n_bands), name, f"{n_components:,} components")
+
+    def _work_bytes(self, n_components: int, n_bands: int) -> int:
+        """Bytes of the buffers that all threads work in, and of the results that wait to be added up."""
+        waiting = AHEAD * self.threads * n_components * n_moments(n_bands) * 8
+        return scratch_bytes(n_components, n_bands, self.threads) + waiting
+
+    def counters(self, n_bands: int, n_pixels: int) -> int:
+        """Return how many threads can count colors at once; 0 where even one array of counters is too large."""
+        return min(self.threads, COUNTERS, self.spare // counter_bytes(n_bands, n_pixels))
+
+    def holds_lookup(self) -> bool:
+        """Whether a label of each color fits, and as much again."""
+        return self.spare >= 2 * LOOKUP_BYTES
+
+    def holds_table(self, n_colors: int, n_bands: int, n_pixels: int) -> bool:
+        """Whether a table of so many colors fits, beside the counters it is made from."""
+        return counter_bytes(n_bands, n_pixels) + table_bytes(n_colors, n_bands) <= self.spare
 
     def chunk(self, pixel_bytes: int) -> int:
-        """Bytes of a chunk of pixels of some bytes each: what was asked for, or what the colour tables leave of the memory."""
+        """Bytes of a chunk of pixels of some bytes each: what was asked for, or what the color tables leave of the memory."""
         asked = self.size * pixel_bytes if self.in_pixels else self.size
-        tables = self.lanes(3, 1) * counter_bytes(3, 1)
+        tables = self.counters(3, 1) * counter_bytes(3, 1)
         return max(1, min(asked, (self.spare + MARGIN // 2 - tables) // COPIES))
 
     def budget(self, pixel_bytes: int = 3) -> int:
@@ -134,20 +159,3 @@ def _quantity(name: str, text: str | int, units: dict[str, int], examples: str) 
     if size < 1:
         raise OptionError(f"{name} is {text!r}; it must be more than nothing")
     return size, match[2]
-
-
-def peak_memory() -> int:
-    """Peak resident memory of this process, in bytes."""
-    if sys.platform == "linux":  # ru_maxrss counts what the parent held at the fork, too
-        with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def reset_peak_memory() -> None:
-    """Let the peak of this process begin anew, where the system can do that (clear_refs of Linux)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")

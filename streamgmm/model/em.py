@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .mixture import CovarianceType, Mixture
+from ..options import CovarianceType
+from .mixture import Mixture
 from .statistics import Statistics
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ def maximization(statistics: Statistics, mixture: Mixture, reg_covar: float) -> 
     means = np.where(alive[:, None], statistics.origin + shift, mixture.means)
     scatter = np.where(alive[:, None, None], scatter, mixture.full_covariances)
     weights = np.where(alive, n, 0) / n[alive].sum()
-    return Mixture(weights, means, _covariances(scatter, weights, covariance_type, reg_covar), covariance_type)
+    covariances = _covariances(scatter, weights, covariance_type, reg_covar)
+    return replace(mixture, weights=weights, means=means, covariances=covariances)
 
 
 def _covariances(scatter: np.ndarray, weights: np.ndarray, covariance_type: CovarianceType, reg_covar: float) -> np.ndarray:
@@ -83,17 +85,17 @@ def _covariances(scatter: np.ndarray, weights: np.ndarray, covariance_type: Cova
     return scatter + reg_covar * np.eye(scatter.shape[-1])
 
 
-def redundant(mixture: Mixture, level: float) -> np.ndarray:
+def redundant(mixture: Mixture, step: float) -> np.ndarray:
     """Return the components that are dead, or whose mean rounds to the sample values of a heavier one's.
 
     Parameters
     ----------
     mixture : Mixture
-    level : float
-        Distance of neighbouring sample values: 1/255 for uint8.
+    step : float
+        Distance of neighboring sample values: 1/255 for uint8.
     """
     order = np.argsort(-mixture.weights, kind="stable")
-    _, first = np.unique(np.rint(mixture.means[order] / level), axis=0, return_index=True)
+    _, first = np.unique(np.rint(mixture.means[order] / step), axis=0, return_index=True)
     kept = order[first]
     kept = kept[mixture.weights[kept] > DEAD]
     return np.setdiff1d(np.arange(mixture.n_components), kept)
@@ -104,7 +106,7 @@ def fit_mixture(
     start: Mixture,
     reseed: Callable[[Mixture, np.ndarray, int], Mixture],
     *,
-    level: float,
+    step: float,
     max_iter: int,
     tol: float,
     reg_covar: float,
@@ -117,8 +119,8 @@ def fit_mixture(
     start : Mixture
     reseed : function of a mixture, its failed components and the round
         Returns the mixture with new seeds for them.
-    level : float
-        Distance of neighbouring sample values.
+    step : float
+        Distance of neighboring sample values.
     max_iter, tol, reg_covar
         Of each climb.
 
@@ -132,7 +134,7 @@ def fit_mixture(
         return expectation_maximization(accumulate, mixture, max_iter=max_iter, tol=tol, reg_covar=reg_covar)
 
     fit, rounds = climb(start), 0
-    while len(failed := redundant(fit.mixture, level)):
+    while len(failed := redundant(fit.mixture, step)):
         if rounds < RESEEDS:
             rounds += 1
             retry = climb(reseed(fit.mixture, failed, rounds))

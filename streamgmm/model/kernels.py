@@ -1,7 +1,7 @@
 """The Numba loops. They check nothing and allocate nothing: callers hand in every buffer, ready to use.
 
 Shapes: ``K`` components, ``D`` bands, ``n`` pixels, ``B`` pixels a block. Inside a block everything is float32 with one row
-of ``B`` pixels for each band or component, so that LLVM vectorises over pixels; across blocks sums are float64. ``bands`` is
+of ``B`` pixels for each band or component, so that LLVM vectorizes over pixels; across blocks sums are float64. ``bands`` is
 a tuple of ``D`` anything for one to four bands, where its length is a constant to the compiler and the sums stay in registers,
 and the empty tuple for any number of bands, where they pass through rows.
 """
@@ -315,7 +315,7 @@ def confidence(pixels, model, bands, scratch, largest):
 
 @kernel
 def count(pixels, codes, bands, counters):
-    """Add one to the counter of each pixel's colour code."""
+    """Add one to the counter of each pixel's color code."""
     for i in range(pixels.shape[0]):
         code = codes[0, pixels[i, 0]]
         for j in range(1, len(bands)):
@@ -325,7 +325,7 @@ def count(pixels, codes, bands, counters):
 
 @kernel
 def lookup(pixels, codes, bands, table, labels):
-    """Labels <- table[colour code of each pixel]."""
+    """Labels <- table[color code of each pixel]."""
     for i in range(pixels.shape[0]):
         code = codes[0, pixels[i, 0]]
         for j in range(1, len(bands)):
@@ -334,9 +334,9 @@ def lookup(pixels, codes, bands, table, labels):
 
 
 @kernel
-def compact(counters, colours, counts):
-    """Write the colours that occur, in the order of their code, and how often each does."""
-    D = colours.shape[1]
+def compact(counters, colors, counts):
+    """Write the colors that occur, in the order of their code, and how often each does."""
+    D = colors.shape[1]
     n = 0
     for code in range(counters.shape[0]):
         if counters[code] > 0:
@@ -345,13 +345,13 @@ def compact(counters, colours, counts):
                 value = 0
                 for bit in range(8):
                     value |= ((code >> (bit * D + j)) & 1) << bit
-                colours[n, j] = value
+                colors[n, j] = value
             n += 1
 
 
 @kernel
-def tally(pixels, weights, labels, palette, used):
-    """Return the weighted sum of squared distances of pixels to palette (K, D), both in sample units; count labels in used."""
+def squared_error(pixels, weights, labels, palette, counts):
+    """Return the weighted sum of squared distances of pixels to palette (K, D), in sample units; count labels in counts."""
     error = 0.0
     for i in range(pixels.shape[0]):
         k = labels[i]
@@ -361,5 +361,5 @@ def tally(pixels, weights, labels, palette, used):
             d = np.float32(pixels[i, j]) - palette[k, j]
             s += d * d
         error += w * np.float64(s)
-        used[k] += w
+        counts[k] += w
     return error

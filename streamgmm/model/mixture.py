@@ -1,30 +1,23 @@
 """The Gaussian mixture: a frozen value, and its JSON."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from ..errors import ModelError
+from ..options import CovarianceType
+from .space import BY_TYPE, SampleSpace
 
-CovarianceType = Literal["full", "tied", "diag", "spherical"]
 COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
-
-# How a fit is begun, without means to begin from; see :mod:`streamgmm.model.seeding`.
-Init = Literal["random", "k-means++", "kmeans"]
-INITS: tuple[str, ...] = get_args(Init)
-
 FORMAT, VERSION = "streamgmm mixture", 1
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A mixture of K Gaussians over colours of D bands in [0, 1].
-
-    Integer samples are divided by the maximum of their type: 255 for uint8, 65,535 for uint16. Floats, and integers of more
-    than 16 bits, have a range of their own, whose ends are 0 and 1.
+    """A mixture of K Gaussians over colors of D bands in [0, 1].
 
     Attributes
     ----------
@@ -35,8 +28,8 @@ class Mixture:
     covariances : ndarray, float64
         Shape (K, D, D) for ``full``, (D, D) for ``tied``, (K, D) for ``diag``, (K,) for ``spherical``: scikit-learn's shapes.
     covariance_type : {"full", "tied", "diag", "spherical"}
-    range : tuple of float, or None
-        The samples that 0 and 1 stand for, where these are floats or wider than 16 bits.
+    space : SampleSpace
+        What samples mean: which values are 0 and 1.
 
     Raises
     ------
@@ -48,7 +41,7 @@ class Mixture:
     means: np.ndarray
     covariances: np.ndarray
     covariance_type: CovarianceType = "full"
-    range: tuple[float, float] | None = None
+    space: SampleSpace = BY_TYPE
 
     def __post_init__(self):
         for name in ("weights", "means", "covariances"):
@@ -76,11 +69,6 @@ class Mixture:
             raise ModelError("weights, means or covariances hold a number that is not finite")
         if self.weights.min() < 0 or abs(self.weights.sum() - 1) > 1e-6:
             raise ModelError(f"weights must be >= 0 and sum to 1; they sum to {self.weights.sum():.6g}")
-        if self.range is not None:
-            low, high = map(float, self.range)
-            if not (np.isfinite([low, high]).all() and low <= high):
-                raise ModelError(f"range is {self.range}; expected two finite numbers, the least first")
-            object.__setattr__(self, "range", (low, high))
 
     @classmethod
     def alike(
@@ -89,6 +77,7 @@ class Mixture:
         covariance: np.ndarray,
         covariance_type: CovarianceType,
         weights: np.ndarray | None = None,
+        space: SampleSpace = BY_TYPE,
     ) -> "Mixture":
         """Return components around means (K, D) with one covariance (D, D) for all, of equal weight by default."""
         n_components, variances = len(means), np.diag(covariance)
@@ -98,7 +87,8 @@ class Mixture:
             "diag": np.repeat(variances[None], n_components, axis=0),
             "spherical": np.full(n_components, variances.mean()),
         }[covariance_type]
-        return cls(np.full(n_components, 1 / n_components) if weights is None else weights, means, covariances, covariance_type)
+        weights = np.full(n_components, 1 / n_components) if weights is None else weights
+        return cls(weights, means, covariances, covariance_type, space)
 
     @property
     def n_components(self) -> int:
@@ -139,7 +129,7 @@ class Mixture:
         components = np.asarray(components)
         covariances = self.covariances if self.covariance_type == "tied" else self.covariances[components]
         weights = self.weights[components]
-        return Mixture(weights / weights.sum(), self.means[components], covariances, self.covariance_type, self.range)
+        return replace(self, weights=weights / weights.sum(), means=self.means[components], covariances=covariances)
 
     def ordered(self) -> "Mixture":
         """Return the components by falling weight, equal weights by rising mean: equal fits get equal palettes."""
@@ -153,8 +143,7 @@ class Mixture:
             "n_components": self.n_components,
             "n_bands": self.n_bands,
             "covariance_type": self.covariance_type,
-            "samples": "scaled to [0, 1]",
-            "range": self.range and list(self.range),
+            **self.space.to_dict(),
             "weights": self.weights.tolist(),
             "means": self.means.tolist(),
             "covariances": self.covariances.tolist(),
@@ -167,7 +156,7 @@ class Mixture:
             "components": self.n_components,
             "bands": self.n_bands,
             "covariances": self.covariance_type,
-            "range": self.range,
+            "range": self.space.range,
             "weights": [round(weight, 6) for weight in self.weights.tolist()],
         }
 
@@ -200,7 +189,7 @@ class Mixture:
             raise ModelError(f"a model of version {fields.get('version')}; this streamgmm reads version {VERSION}")
         try:
             names = ("weights", "means", "covariances", "covariance_type")
-            mixture = cls(**{name: fields[name] for name in names}, range=fields.get("range"))
+            mixture = cls(**{name: fields[name] for name in names}, space=SampleSpace.from_dict(fields))
         except KeyError as error:
             raise ModelError(f"a model without {error}") from None
         except (TypeError, ValueError, OverflowError) as error:

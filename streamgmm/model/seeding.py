@@ -1,12 +1,14 @@
 """First mixtures, found on a sample of the pixels: random, k-means++, k-means."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from .colours import ColourTable
+from ..options import CovarianceType, Init
+from .colors import ColorTable
 from .em import expectation_maximization, fit_mixture, maximization
-from .mixture import CovarianceType, Init, Mixture
+from .mixture import Mixture
 
 # Starts that are tried, and the iterations of Lloyd's algorithm and of EM each gets before the best goes on. On the sample
 # of 65,536 pixels with 16 components all four take 0.2 s.
@@ -21,7 +23,7 @@ HARD = 1e-5
 
 
 def seed_mixture(
-    sample: ColourTable,
+    sample: ColorTable,
     n_components: int,
     covariance_type: CovarianceType,
     init: Init,
@@ -35,10 +37,10 @@ def seed_mixture(
 
     Parameters
     ----------
-    sample : ColourTable
+    sample : ColorTable
         Pixels to seed from.
     n_components : int
-        Components wanted; fewer come back where the sample has fewer colours.
+        Components wanted; fewer come back where the sample has fewer colors.
     init : {"random", "k-means++", "kmeans"}
         How means are drawn: from the pixels (with equal weights and the image's covariance), far from each other (Arthur
         and Vassilvitskii 2007), or by Lloyd's algorithm from the latter.
@@ -57,9 +59,9 @@ def seed_mixture(
         generator = np.random.default_rng([seed, restart])
         if init == "random":
             chosen = generator.choice(len(sample), n_components, replace=False, p=sample.counts / sample.n_pixels)
-            means = sample.colours[chosen] / sample.scale
+            means = sample.values[chosen]
         else:
-            means = plus_plus(sample, np.empty((0, sample.colours.shape[1])), n_components, generator)
+            means = plus_plus(sample, np.empty((0, sample.colors.shape[1])), n_components, generator)
         start = around(sample, means, covariance_type, reg_covar)
         if init == "kmeans":
             start = lloyd(sample, start, reg_covar, threads)
@@ -69,57 +71,55 @@ def seed_mixture(
         accumulate,
         best.mixture,
         partial(reseed, sample, seed),
-        level=sample.level,
+        step=sample.step,
         max_iter=max(SHORT, min(LONG, passes)),
         tol=tol * FINER,
         reg_covar=reg_covar,
     ).mixture
 
 
-def around(sample: ColourTable, means: np.ndarray, covariance_type: CovarianceType, reg_covar: float) -> Mixture:
+def around(sample: ColorTable, means: np.ndarray, covariance_type: CovarianceType, reg_covar: float) -> Mixture:
     """Return components of equal weight around means (K, D), each with the covariance of the whole sample."""
     n_bands = means.shape[1]
-    centre = np.average(sample.colours, axis=0, weights=sample.counts)[None] / sample.scale
-    whole = Mixture(np.ones(1), centre, np.eye(n_bands)[None])
+    center = sample.mean[None]
+    whole = Mixture(np.ones(1), center, np.eye(n_bands)[None], space=sample.space)
     covariance = maximization(sample.accumulate(whole), whole, reg_covar).covariances
-    return Mixture.alike(means, covariance[0], covariance_type)
+    return Mixture.alike(means, covariance[0], covariance_type, space=sample.space)
 
 
-def plus_plus(sample: ColourTable, means: np.ndarray, n_more: int, generator: np.random.Generator) -> np.ndarray:
+def plus_plus(sample: ColorTable, means: np.ndarray, n_more: int, generator: np.random.Generator) -> np.ndarray:
     """Draw more means, each with a chance proportional to its squared distance from those there are.
 
     The k-means++ seeding (Arthur and Vassilvitskii 2007, section 2.2) of pixels with counts. Returns shape (n_more, D).
     """
-    colours = sample.colours / sample.scale
-    nearest = np.full(len(colours), np.inf)
+    colors = sample.values
+    nearest = np.full(len(colors), np.inf)
     for mean in means:
-        np.minimum(nearest, ((colours - mean) ** 2).sum(axis=1), out=nearest)
-    drawn = np.empty((n_more, colours.shape[1]))
+        np.minimum(nearest, ((colors - mean) ** 2).sum(axis=1), out=nearest)
+    drawn = np.empty((n_more, colors.shape[1]))
     for i in range(n_more):
         mass = np.cumsum(sample.counts * (nearest if np.isfinite(nearest[0]) else 1.0))
-        chosen = min(np.searchsorted(mass, generator.random() * mass[-1], side="right"), len(colours) - 1)
-        drawn[i] = colours[chosen]
-        np.minimum(nearest, ((colours - drawn[i]) ** 2).sum(axis=1), out=nearest)
+        chosen = min(np.searchsorted(mass, generator.random() * mass[-1], side="right"), len(colors) - 1)
+        drawn[i] = colors[chosen]
+        np.minimum(nearest, ((colors - drawn[i]) ** 2).sum(axis=1), out=nearest)
     return drawn
 
 
-def lloyd(sample: ColourTable, start: Mixture, reg_covar: float, threads: int) -> Mixture:
+def lloyd(sample: ColorTable, start: Mixture, reg_covar: float, threads: int) -> Mixture:
     """Run k-means from the means of a start, and return the mixture of its clusters.
 
     Lloyd's algorithm is EM with one vanishing variance, so the kernel of EM runs it.
     """
     variance = HARD * np.trace(start.full_covariances[0]) / start.n_bands
-    hard = Mixture.alike(start.means, variance * np.eye(start.n_bands), "spherical")
+    hard = Mixture.alike(start.means, variance * np.eye(start.n_bands), "spherical", space=sample.space)
     for _ in range(LLOYD):
         statistics = sample.accumulate(hard, threads)
-        moved = maximization(statistics, hard, reg_covar).means
-        hard = Mixture(hard.weights, moved, hard.covariances, "spherical")
+        hard = replace(hard, means=maximization(statistics, hard, reg_covar).means)
     statistics = sample.accumulate(hard, threads)
-    clusters = Mixture(start.weights, hard.means, start.covariances, start.covariance_type)
-    return maximization(statistics, clusters, reg_covar)
+    return maximization(statistics, replace(start, means=hard.means), reg_covar)
 
 
-def reseed(sample: ColourTable, seed: int, mixture: Mixture, failed: np.ndarray, attempt: int) -> Mixture:
+def reseed(sample: ColorTable, seed: int, mixture: Mixture, failed: np.ndarray, attempt: int) -> Mixture:
     """Give failed components new means, far from the others', an even share and the average covariance."""
     kept = np.setdiff1d(np.arange(mixture.n_components), failed)
     generator = np.random.default_rng([seed, RESTARTS, attempt])
@@ -131,4 +131,4 @@ def reseed(sample: ColourTable, seed: int, mixture: Mixture, failed: np.ndarray,
     if mixture.covariance_type != "tied":
         covariances = covariances.copy()
         covariances[failed] = np.tensordot(mixture.weights, mixture.covariances, axes=1)
-    return Mixture(weights / weights.sum(), means, covariances, mixture.covariance_type)
+    return replace(mixture, weights=weights / weights.sum(), means=means, covariances=covariances)

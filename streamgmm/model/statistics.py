@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from . import kernels
+from .buffers import as_pixels, bands_of, launches, model_of, n_moments, scratch_for
 from .mixture import Mixture
-from .parameters import as_pixels, bands_of, launches, model_of, n_moments, scale_of, scratch_for
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Sums over weighted pixels of colours in [0, 1], taken about the means of the mixture that gave the responsibilities.
+    """Sums over weighted pixels of colors in [0, 1], taken about the means of the mixture that gave the responsibilities.
 
     One pass is enough and nothing cancels (Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance",
     section 3), and the sums of two parts of an image add up to those of both.
@@ -91,9 +91,7 @@ class Statistics:
         return replace(self, origin=origin, moments=moments)
 
 
-def accumulate(
-    pixels: np.ndarray, mixture: Mixture, weights: np.ndarray | None = None, *, threads: int = 1, scale: float | None = None
-) -> Statistics:
+def accumulate(pixels: np.ndarray, mixture: Mixture, weights: np.ndarray | None = None, *, threads: int = 1) -> Statistics:
     """Add up the sufficient statistics of pixels under a mixture: the E-step of EM.
 
     Parameters
@@ -106,8 +104,6 @@ def accumulate(
         How often each pixel counts, >= 0; once by default.
     threads : int > 0
         Threads of the parallel kernel; 1 runs its serial twin, to the same bits.
-    scale : float, optional
-        Sample value that stands for 1.0; by default the maximum of an integer type, and 1 for floats.
 
     Returns
     -------
@@ -115,8 +111,8 @@ def accumulate(
     """
     pixels = as_pixels(pixels)
     weights = np.empty(0) if weights is None else np.ascontiguousarray(weights, np.float64)
-    scale = scale_of(pixels.dtype) if scale is None else scale
-    model, bands = model_of(mixture, scale), bands_of(mixture.n_bands)
+    scale = mixture.space.scale(pixels.dtype)
+    model, bands = model_of(mixture, pixels.dtype), bands_of(mixture.n_bands)
     n_components, n_bands = mixture.means.shape
     total = np.zeros((n_components, n_moments(n_bands)))
     loglik, scratch = 0.0, None

@@ -6,11 +6,12 @@ import time
 import numpy as np
 
 from . import kernels
-from .colours import ColourCounter, ColourTable
+from .buffers import SMALL_LABELS
+from .colors import ColorCounter, ColorTable, has_table
+from .distortion import distortion
 from .jit import Twins, forget
+from .labels import LookupTable, classify, confidence
 from .mixture import Mixture
-from .palette import LookupTable, classify, confidence, has_table
-from .parameters import SMALL_LABELS, as_pixels
 from .statistics import accumulate
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def compile_kernels(dtype: np.dtype, n_bands: int, n_components: int, threads: i
         Above 256, labels are 16-bit.
     threads : int > 0
     table : bool
-        Whether the job works on a colour table, with parallel kernels, or on tiles in threads, with their serial twins too.
+        Whether the job works on a color table, with parallel kernels, or on tiles in threads, with their serial twins too.
     """
     start, misses = time.perf_counter(), _cache_misses()
     try:
@@ -58,10 +59,10 @@ def _call_all(dtype: np.dtype, n_bands: int, n_components: int, threads: int, ta
     for twin in {threads} if table else {1, threads}:
         accumulate(pixel, mixture, threads=twin)
         labels = classify(pixel, mixture, twin)
-    kernels.tally(as_pixels(pixel), np.empty(0), labels, np.zeros((1, n_bands), np.float32), np.zeros(1))
+    distortion(pixel, labels, mixture)
     if table:
-        ColourCounter(n_bands, 1, 1).add(pixel)
-        LookupTable(ColourTable(pixel, np.ones(1)), labels)(pixel)
+        ColorCounter(n_bands, 1, 1).add(pixel)
+        LookupTable(ColorTable(pixel, np.ones(1)), labels)(pixel)
         kernels.compact(np.zeros(1, np.uint32), pixel.copy(), np.empty(1))
 
 

@@ -1,0 +1,78 @@
+"""Opening an image, whatever holds it: the list of readers."""
+
+import os
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ImageReadError, OptionError
+from ..options import ImageOptions, ReadOptions
+from ..options.fields import flat
+from .array import ArrayImage
+from .image import Image, Source
+
+# How files begin, and the reader of these, imported when there is one. The last takes any file, and says what is wrong with it.
+READERS = (
+    ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "tiff.reader"),
+    ((b"",), "raster"),
+)
+
+
+@dataclass(frozen=True)
+class OpenOptions(ImageOptions):
+    """What :func:`open_image` takes."""
+
+    source: Source
+    budget: int | None = field(default=None, kw_only=True)
+
+
+@flat(OpenOptions)
+def open_image(given: OpenOptions) -> Image:
+    """Open an image: a TIFF, anything Pillow reads as PNG, JPEG or WebP, or a NumPy array.
+
+    Parameters
+    ----------
+    source : path, or ndarray of shape (height, width[, bands])
+    bands : tuple of int, optional
+        Bands to take, from 1, in this order. Default: all that are not alpha.
+    nodata : float, optional
+        Pixels whose samples, as stored, are all this value are masked. Default: what GDAL_NODATA (tag 42113) says.
+    page : int, optional
+        Page of a TIFF, from 0. Default: the first that is no thumbnail, level or mask.
+    level : int
+        Reduced level of the page, 0 being the page itself.
+    budget : int, optional
+        Bytes that what cannot be read in parts may take: a strip of a TIFF, or a PNG as a whole. Default: no limit.
+
+    Raises
+    ------
+    ImageReadError
+        Where there is no such file, or it is not an image, or damaged.
+    UnsupportedImageError
+        Where its kind is not supported.
+    OptionError
+        Where it has no such bands, page or level.
+    MemoryBudgetError
+        Where it does not fit the budget.
+    """
+    return open_images(given.source, ReadOptions(**vars(given.part(ImageOptions))), given.budget)[0]
+
+
+def open_images(source: Source, options: ReadOptions, budget: int | None) -> list[Image]:
+    """Open an image, or with ``all_pages`` all images of a TIFF; raises what :func:`open_image` does."""
+    if isinstance(source, np.ndarray):
+        return [ArrayImage(source, options)]
+    if not isinstance(source, str | os.PathLike):
+        raise OptionError(f"an image is a path or an array, not {type(source).__name__}")
+    path = Path(source)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise ImageReadError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+    if not start:
+        raise ImageReadError(f"{path}: the file is empty")
+    reader = next(name for starts, name in READERS if start.startswith(starts))
+    return import_module(f".{reader}", __package__).open_file(path, options, budget)

@@ -1,0 +1,1 @@
+"""The TIFF writer: finished tiles, and the file that is assembled from them."""

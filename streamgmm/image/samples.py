@@ -1,0 +1,170 @@
+"""From samples as they are stored to colors and a mask, whatever the container: types, bands, alpha and nodata."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ..errors import OptionError
+from .image import MaskedPixels
+
+Convert = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """Turns samples as they are stored into colors and a mask.
+
+    Integers of up to 16 bits become uint8 or uint16, spread over the whole range of these: 12-bit 4,095 becomes 65,535, signed
+    -128 becomes 0. Wider integers become float64, and floats keep float32 or float64.
+
+    Attributes
+    ----------
+    n_samples : int
+        Samples of a color as stored; those behind it are extra.
+    expand : function from samples as stored to samples of the whole range of their type, or None
+    convert : function from these (..., n_samples) to colors (..., C), or None
+    dtype : numpy.dtype
+        uint8, uint16, float32 or float64.
+    bands : tuple of int
+        Which of colors and extra samples are taken, from 0.
+    alpha : int or None
+        The sample that is alpha.
+    associated : bool
+        Whether the colors are premultiplied with it.
+    nodata : float or None
+        Pixels whose color samples, as stored, are all this value are masked.
+    floats : bool
+        Whether samples are stored as floats: pixels that are not finite are masked.
+    converted : bool
+        Whether the colors have become sRGB, whatever profile they had.
+    """
+
+    n_samples: int
+    expand: Convert | None
+    convert: Convert | None
+    dtype: np.dtype
+    bands: tuple[int, ...]
+    alpha: int | None
+    associated: bool
+    nodata: float | None
+    floats: bool
+    converted: bool
+
+    @property
+    def maskable(self) -> bool:
+        """Whether pixels may be masked by their own samples."""
+        return self.alpha is not None or self.nodata is not None or self.floats
+
+    def __call__(self, read: MaskedPixels) -> MaskedPixels:
+        """Return the colors of samples, and which of them are valid."""
+        samples, valid = read
+        if self.nodata is not None:
+            valid = _both(valid, self._has_data(samples))
+        if self.expand:
+            samples = self.expand(samples)
+        colors = samples[..., : self.n_samples]
+        if self.alpha is not None:
+            opacity = samples[..., self.alpha]
+            valid = _both(valid, opacity != 0)
+            if self.associated:
+                colors = _unpremultiplied(colors, opacity)
+        if self.convert:
+            colors = self.convert(colors)
+        n_colors = colors.shape[-1]
+        if max(self.bands) >= n_colors:
+            colors = np.concatenate([colors, samples[..., self.n_samples :]], axis=-1)
+        if self.bands != tuple(range(colors.shape[-1])):
+            colors = colors[..., self.bands]
+        if self.floats:
+            valid = _both(valid, np.isfinite(colors).all(axis=-1))
+        return MaskedPixels(colors, None if valid is None or valid.all() else valid)
+
+    def _has_data(self, samples: np.ndarray) -> np.ndarray:
+        """Where any sample that a band is made of differs from nodata."""
+        plain = self.convert is None
+        chosen = [band for band in self.bands if band != self.alpha] if plain else range(self.n_samples)
+        value = samples.dtype.type(self.nodata)
+        differs = np.zeros(samples.shape[:-1], bool)
+        for band in chosen:
+            differs |= samples[..., band] != value if value == value else ~np.isnan(samples[..., band])
+        return differs
+
+
+def full_value(dtype: np.dtype) -> float:
+    """Return the sample value of full light, ink or opacity."""
+    return np.iinfo(dtype).max if dtype.kind == "u" else 1.0
+
+
+def _both(valid: np.ndarray | None, other: np.ndarray) -> np.ndarray:
+    return other if valid is None else valid & other
+
+
+def _unpremultiplied(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Divide colors by their alpha (associated alpha, TIFF 6.0 section 18)."""
+    full = full_value(colors.dtype)
+    if (alpha == full).all():
+        return colors
+    straight = colors.astype(np.float64) * full / np.maximum(alpha, 1 if full > 1 else 1e-30)[..., None]
+    if colors.dtype.kind == "u":
+        straight = np.rint(np.minimum(straight, full))
+    return straight.astype(colors.dtype)
+
+
+def chosen_bands(n_bands: int, alpha: int | None, bands: tuple[int, ...] | None, name: str) -> tuple[int, ...]:
+    """Return the bands to take, from 0: those asked for, which count from 1, or all but alpha.
+
+    Raises
+    ------
+    OptionError
+        Where there is no such band.
+    """
+    if bands is None:
+        return tuple(band for band in range(n_bands) if band != alpha)
+    if not bands or not all(1 <= band <= n_bands for band in bands):
+        raise OptionError(f"{name}: bands are {','.join(map(str, bands))}; choose from 1 to {n_bands}")
+    return tuple(band - 1 for band in bands)
+
+
+def expansion(dtype: np.dtype, bits: int | None = None) -> tuple[Convert | None, np.dtype]:
+    """Return how samples are brought to a type that passes take, spread over its whole range, and that type.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Boolean, integer or float.
+    bits : int, optional
+        Bits of a sample where these are fewer than its type holds.
+    """
+    if dtype.kind == "f":
+        wide = np.dtype(np.float64 if dtype.itemsize > 4 else np.float32)
+        return (None if dtype == wide else partial(np.asarray, dtype=wide)), wide
+    if dtype.itemsize > 2:
+        return partial(np.asarray, dtype=np.float64), np.dtype(np.float64)
+    unsigned = np.dtype(np.uint8 if dtype.itemsize == 1 else np.uint16)
+    if dtype.kind == "i":
+        return partial(_unsigned, dtype=unsigned), unsigned
+    bits = 1 if dtype.kind == "b" else bits
+    if bits is None or bits == 8 * dtype.itemsize:
+        return None, unsigned
+    table = np.linspace(0, full_value(unsigned), 1 << bits).round().astype(unsigned)
+    return partial(_spread, table=table), unsigned
+
+
+def _unsigned(samples: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Shift signed integers by half their range."""
+    return np.ascontiguousarray(samples).view(dtype) ^ dtype.type(1 << (8 * dtype.itemsize - 1))
+
+
+def _spread(samples: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Spread samples of a few bits over the range of a table's type; what is more than they can hold is the most."""
+    return table[np.minimum(samples.astype(table.dtype, copy=False), len(table) - 1)]
+
+
+def sample_value(value: float | None, dtype: np.dtype) -> float | None:
+    """Return a nodata value as a sample has it, or None where no sample can have it."""
+    if value is None or dtype.kind == "f":
+        return value
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return int(value) if low <= value <= high and value == int(value) else None

@@ -1,0 +1,150 @@
+"""The TIFF reader: pages as colors with a mask."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ...options import ReadOptions
+from ..image import FileState, MaskedPixels
+from ..metadata import Metadata
+from ..tiles import Window
+from .file import SharedFile, damage
+from .pages import Group, full_images, image_group
+from .photometry import interpretation_of
+from .segments import Segments
+from .tags import carried_over
+
+
+class TiffImage:
+    """An image of a TIFF or BigTIFF file: a page or one of its reduced levels, with its mask.
+
+    Parameters
+    ----------
+    file : SharedFile
+    group : Group
+        The page, and what belongs to it.
+    options : ReadOptions
+    budget : int, optional
+        Bytes a decoded tile or strip may take.
+
+    Raises
+    ------
+    ImageReadError
+        Where the page is damaged.
+    UnsupportedImageError
+        Where its samples, colors or codec are not supported.
+    OptionError
+        Where it has no such level or bands.
+    MemoryBudgetError
+        Where a compressed tile or strip does not fit the budget.
+    """
+
+    held = 0
+
+    def __init__(self, file: SharedFile, group: Group, options: ReadOptions, budget: int | None):
+        self.name, self._file, self._group = file.name, file, group
+        self.state: FileState | None = file.state
+        with damage(self.name, "not a sound TIFF"):
+            self.page, mask = group.level(options.level, self.name)
+            self._segments = Segments(file, self.page, budget)
+            self._interpretation = interpretation_of(self.page, self.name, options.bands, options.nodata)
+            self._mask = Segments(file, mask, budget) if mask is not None else None
+        height, width, _ = self._segments.shape
+        self.shape, self.dtype = (height, width, len(self._interpretation.bands)), self._interpretation.dtype
+        self.segment, self.tile = self._segments.segment, self._segments.tile
+        self.maskable = self._interpretation.maskable or self._mask is not None or self._segments.sparse
+
+    def read(self, window: Window) -> MaskedPixels:
+        """Return the colors of a window and which are valid, decoding the tiles or strips it touches.
+
+        Raises
+        ------
+        ImageReadError
+            Where one is truncated or corrupt.
+        """
+        colors, valid = self._interpretation(self._segments.read(window))
+        if self._mask is not None:
+            shown, there = self._mask.read(window)
+            opaque = (shown != 0).any(axis=-1)  # GDAL may write a mask for each band
+            opaque = opaque if there is None else opaque & there
+            valid = opaque if valid is None else valid & opaque
+            valid = None if valid.all() else valid
+        return MaskedPixels(colors, valid)
+
+    def check_unchanged(self) -> None:
+        """Refuse what was read of a file that has changed since it was opened.
+
+        Raises
+        ------
+        ImageReadError
+        """
+        self._file.check_unchanged()
+
+    def absent(self, window: Window) -> bool:
+        """Whether a window has no pixels in a sparse file, so that reading it would tell nothing."""
+        return self._segments.absent(window)
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """What an output takes over; georeferencing and pixel size are those of the level."""
+        full = self._group.image
+        metadata = carried_over(full, colors_converted=self._interpretation.converted)
+        if self.page is full:
+            return metadata
+        return metadata.scaled(full.imagewidth / self.page.imagewidth, full.imagelength / self.page.imagelength)
+
+    def info(self) -> dict:
+        """Describe the image."""
+        page, segments = self.page, self._segments
+        height, width, bands = self.shape
+        return {
+            "format": "BigTIFF" if page.parent.is_bigtiff else "TIFF",
+            "width": width,
+            "height": height,
+            "bands": bands,
+            "dtype": self.dtype.name,
+            "stored": f"{page.samplesperpixel} samples of {page.bitspersample} bits, {np.dtype(page.dtype).name}",
+            "photometric": getattr(page.photometric, "name", str(page.photometric)).lower(),
+            "compression": getattr(page.compression, "name", "none").lower(),
+            "layout": f"{segments.kind}s of {segments.grid.tile[1]} x {segments.grid.tile[0]}",
+            "segments": len(page.dataoffsets),
+            "in_one_piece": segments.segment == (1, 1),
+            "masked_by": self._masked_by(),
+            "page": self._group.index,
+            "pages": len(page.parent.pages),
+            "levels": [f"{level.imagewidth} x {level.imagelength}" for level in [self._group.image, *self._group.reduced]],
+        }
+
+    def _masked_by(self) -> list[str]:
+        how = self._interpretation
+        reasons = {
+            "alpha": how.alpha is not None,
+            f"nodata {how.nodata}": how.nodata is not None,
+            "mask page": self._mask is not None,
+            "absent tiles": self._segments.sparse,
+            "NaN": how.floats,
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[TiffImage]:
+    """Open an image of a TIFF file, or all of its images.
+
+    Raises
+    ------
+    ImageReadError, UnsupportedImageError, OptionError, MemoryBudgetError
+        As :class:`TiffImage` says.
+    """
+    file = SharedFile(path)
+    try:
+        with damage(file.name, "not a sound TIFF"):
+            chosen = full_images(file.tiff) if options.all_pages else [image_group(file.tiff, options.page, file.name)]
+        return [TiffImage(file, group, options, budget) for group in chosen]
+    except BaseException:
+        file.close()
+        raise

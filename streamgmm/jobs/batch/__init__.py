@@ -1,0 +1,1 @@
+"""Many images, one after another or some at once."""

@@ -1,0 +1,94 @@
+"""The finished tiles of the outputs of a job, as far as they are done."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..image.output.spec import ImageSpec
+from ..image.output.spool import Spool
+from ..model.distortion import Distortion
+from .passes.checkpoint import Checkpoint, State
+from .passes.sums import Sum
+from .passes.tasks import Part
+
+Labeler = Callable[[np.ndarray], np.ndarray]  # from pixels (n, D) to labels (n,)
+
+
+@dataclass(frozen=True)
+class Output:
+    """One file to write of what is read.
+
+    Attributes
+    ----------
+    path : Path
+    specs : sequence of ImageSpec
+        One for each image.
+    label : function from pixels to labels
+        What pixels become in it.
+    """
+
+    path: Path
+    specs: Sequence[ImageSpec]
+    label: Labeler
+
+    @property
+    def firsts(self) -> list[int]:
+        """Where the tiles of each image begin, and where all end."""
+        return np.cumsum([0, *(spec.n_tiles for spec in self.specs)]).tolist()
+
+
+class Finished(NamedTuple):
+    """What a task has finished of some outputs: by the number of the output, tiles with their numbers."""
+
+    tiles: dict[int, list[tuple[int, bytes]]]
+    distortion: Distortion | None
+
+
+class TileStore(Sum):
+    """Collects finished tiles in a spool for each output, and adds up how far their colors are from the pixels.
+
+    Attributes
+    ----------
+    spools : list of Spool
+    distortion : Distortion or None
+    """
+
+    def __init__(self, outputs: Sequence[Output], checkpoint: Checkpoint):
+        super().__init__()
+        self.distortion: Distortion | None = None
+        self.spools: list[Spool] = []
+        self._stack = ExitStack()
+        for number, output in enumerate(outputs):
+            folder, name = checkpoint.spool(output.path, number)
+            self.spools.append(self._stack.enter_context(Spool(folder, output.firsts[-1], name)))
+
+    def __enter__(self) -> "TileStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, part: Part, block: Any) -> None:
+        """Put the tiles of a part into the spools, and add its distortion."""
+        for number, tiles in part.value.tiles.items():
+            for index, data in tiles:
+                self.spools[number].put(index, data)
+        if part.value.distortion is not None:
+            self.distortion = part.value.distortion if self.distortion is None else self.distortion + part.value.distortion
+
+    def state(self) -> State:
+        """Return what :meth:`restore` takes."""
+        tiles = {f"{name}{i}": array for i, spool in enumerate(self.spools) for name, array in spool.state().items()}
+        return tiles | (self.distortion.to_arrays() if self.distortion else {})
+
+    def restore(self, state: State) -> bool:
+        """Go on from a state, unless a power cut has damaged its tiles."""
+        for number, spool in enumerate(self.spools):
+            if not spool.restore({name: state[f"{name}{number}"] for name in spool.state()}):
+                return False
+        self.distortion = Distortion.from_arrays(state) if "peak" in state else None
+        return True

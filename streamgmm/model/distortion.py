@@ -1,0 +1,74 @@
+"""How far the colors of a palette are from the pixels: squared error, and the signal-to-noise ratio that follows from it."""
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from . import kernels
+from .buffers import as_pixels
+from .mixture import Mixture
+
+
+@dataclass(frozen=True, eq=False)
+class Distortion:
+    """The squared error of a palette over some pixels, and how many have each of its colors; parts of an image add up.
+
+    Attributes
+    ----------
+    squared_error : float
+        Sum over all samples, in their own units.
+    counts : ndarray of shape (K,), float64
+        Pixels of each label.
+    n_bands : int
+        Samples of a pixel.
+    peak : float
+        Largest sample.
+    """
+
+    squared_error: float
+    counts: np.ndarray
+    n_bands: int
+    peak: float
+
+    def __add__(self, other: "Distortion") -> "Distortion":
+        """Merge with the distortion of other pixels."""
+        return replace(self, squared_error=self.squared_error + other.squared_error, counts=self.counts + other.counts)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return what :meth:`from_arrays` takes."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Distortion":
+        """Return the distortion that :meth:`to_arrays` wrote."""
+        return cls(float(arrays["squared_error"]), arrays["counts"], int(arrays["n_bands"]), float(arrays["peak"]))
+
+    @property
+    def colors_used(self) -> int:
+        """Number of labels that occur."""
+        return int(np.count_nonzero(self.counts))
+
+    @property
+    def psnr_db(self) -> float | None:
+        """Peak signal-to-noise ratio over all samples, in dB, or None where there is no error."""
+        mean = self.squared_error / self.peak**2 / (self.counts.sum() * self.n_bands) if self.squared_error > 0 else 0
+        return -10 * math.log10(mean) if mean else None
+
+
+def distortion(pixels: np.ndarray, labels: np.ndarray, mixture: Mixture, weights: np.ndarray | None = None) -> Distortion:
+    """Measure how far pixels are from the means of their labels, as these are shown: in 8 bits.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (n, D), uint8, uint16 or float32
+    labels : ndarray of shape (n,), uint8 or uint16
+    mixture : Mixture
+    weights : ndarray of shape (n,), float64, optional
+        How often each pixel counts; once by default.
+    """
+    space, counts = mixture.space, np.zeros(mixture.n_components)
+    palette = space.inverse(space.to_rgb(mixture.means) / 255, pixels.dtype).astype(np.float32)
+    weights = np.empty(0) if weights is None else weights
+    error = kernels.squared_error(as_pixels(pixels), weights, labels.reshape(-1), palette, counts)
+    return Distortion(error, counts, mixture.n_bands, space.scale(pixels.dtype))

@@ -1,0 +1,213 @@
+"""Every option once: its name, type, default, allowed values and a line of help; commands and functions are made from these."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
+
+from ..errors import OptionError
+from .fields import Options, option
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CovarianceType = Literal["full", "tied", "diag", "spherical"]
+Init = Literal["kmeans", "k-means++", "random"]
+Method = Literal["auto", "exact", "stream", "minibatch"]
+Form = Literal["palette", "labels", "rgb"]
+Compression = Literal["deflate", "none", "lzw", "zstd", "packbits"]
+Structure = Literal["chained", "subifd", "cog"]
+Resampling = Literal["mode", "nearest"]
+BigTiff = Literal["auto", "yes", "no"]
+SharedPalette = Literal["pixels", "files"]
+
+MAX_COMPONENTS = 65_535
+PALETTE_SUFFIXES = (".gpl", ".json", ".txt")
+# What the codecs take; imagecodecs clips other levels without a word. Deflate's 0 stores.
+COMPRESSION_LEVELS = {"deflate": range(13), "zstd": range(1, 23)}
+
+# progress(phase, done, total), in pixels; returning False cancels.
+Progress = Callable[[str, int, int], object]
+
+
+class Start(Protocol):
+    """Components to start from: a mixture."""
+
+    @property
+    def n_components(self) -> int:
+        """Number of components K."""
+
+    @property
+    def means(self) -> "np.ndarray":
+        """Means, shape (K, D)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions(Options):
+    """How a mixture is fitted."""
+
+    n_components: int = option(16, "Components, and colors.", "-k", "--components", least=1, most=MAX_COMPONENTS)
+    covariance_type: CovarianceType = option("full", "full, tied, diag or spherical.", "--covariance", metavar="TYPE")
+    method: Method = option(
+        "auto",
+        "exact (table of distinct colors: uint8, up to 3 bands), stream (read every pixel at each iteration), minibatch "
+        "(random tiles; may stop early), or auto: the first that is possible.",
+        metavar="METHOD",
+    )
+    init: "Init | np.ndarray | Start" = option(
+        "kmeans", "kmeans, k-means++ or random; or a model file to start from.", metavar="INIT"
+    )
+    max_iter: int = option(100, "Iterations at the most.", least=1)
+    tol: float = option(1e-4, "Converged when an iteration gains less, in nats per pixel.", least=0)
+    reg_covar: float = option(1e-6, "Added to variances of colors in [0, 1].", least=0)
+    seed: int = option(0, "Seeds everything that is drawn.", least=0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if isinstance(self.init, str) and self.init not in get_args(Init):
+            raise OptionError(f"init is {self.init!r}; choose {', '.join(get_args(Init))}")
+
+    @property
+    def wanted(self) -> int:
+        """Components asked for: those of the start, where one is given."""
+        if isinstance(self.init, str):
+            return self.n_components
+        return getattr(self.init, "n_components", None) or len(self.init)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(Options):
+    """Which image of a file is read, and what of it."""
+
+    bands: tuple[int, ...] | None = option(None, "Bands to take, from 1. [default: all but alpha]", metavar="N,...")
+    nodata: float | None = option(None, "Samples of masked pixels. [default: what GDAL_NODATA says]", metavar="VALUE")
+    page: int | None = option(None, "Page of the TIFF, from 0. [default: the first image]", metavar="N")
+    level: int = option(0, "Reduced level of the page; 0 is the page itself.", metavar="N")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions(ImageOptions):
+    """Which image or images of a file are read, and what of them."""
+
+    all_pages: bool = option(False, "Take all pages that are images: one palette, and a stack as output.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.all_pages and self.page is not None:
+            raise OptionError("page and all-pages exclude each other; choose one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions(Options):
+    """How images are written."""
+
+    output: Form = option("palette", "palette, labels (no colors) or rgb.", metavar="FORM", values={"--labels": "labels"})
+    compression: Compression = option("deflate", "deflate, none, lzw, zstd or packbits.", metavar="CODEC")
+    compression_level: int | None = option(None, "0 to 12 for deflate (4), 1 to 22 for zstd (9).", metavar="N")
+    tile_size: int | None = option(None, "Side of the output's tiles. [default: the input's, or 256]", metavar="N")
+    layout: Structure = option("chained", "Reduced levels are chained pages, in a subifd, or as in a cog.", metavar="KIND")
+    pyramid: bool | None = option(None, "Write reduced levels. [default: where a side has more than 8192 pixels, and in a cog]")
+    resampling: Resampling = option("mode", "Of reduced levels: mode or nearest.", metavar="RULE")
+    pack: bool = option(False, "Store labels in 1, 2 or 4 bits where they fit.")
+    bigtiff: BigTiff = option("auto", "auto, yes or no.", metavar="WHEN")
+    display_bands: tuple[int, ...] | None = option(None, "Bands of the model that the palette shows, from 1.", metavar="R,G,B")
+    min_psnr: float | None = option(None, "Warn where the peak signal-to-noise ratio is less.", metavar="DB")
+
+    def __post_init__(self):
+        super().__post_init__()
+        levels = COMPRESSION_LEVELS.get(self.compression, range(0))
+        if self.compression_level is not None and self.compression_level not in levels:
+            choice = f"choose {levels[0]} to {levels[-1]}" if levels else f"{self.compression} has none"
+            raise OptionError(f"compression-level is {self.compression_level}; {choice}")
+        if self.tile_size is not None and (self.tile_size < 16 or self.tile_size % 16):
+            raise OptionError(f"tile-size is {self.tile_size}; TIFF asks for a multiple of 16")
+        if self.min_psnr is not None and not math.isfinite(self.min_psnr):
+            raise OptionError(f"min-psnr is {self.min_psnr}; it must be a number of decibels")
+        if self.pack and self.output == "rgb":
+            raise OptionError("pack is for palettes and labels; RGB samples have 8 bits")
+        if self.display_bands is not None and len(self.display_bands) not in (1, 3):
+            raise OptionError(f"display bands are {self.display_bands}; name one, or three for red, green and blue")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions(WriteOptions):
+    """How one image is written, and what is written beside it."""
+
+    palette_out: str | os.PathLike | None = option(
+        None, "Write the palette: .gpl (GIMP), .json, or .txt (GDAL).", metavar="FILE"
+    )
+    confidence: str | os.PathLike | None = option(None, "Write a TIFF of each pixel's largest responsibility.", metavar="FILE")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.palette_out is not None and Path(self.palette_out).suffix.lower() not in PALETTE_SUFFIXES:
+            kinds = ", ".join(PALETTE_SUFFIXES)
+            raise OptionError(f"{self.palette_out}: what kind of palette? Choose a name that ends in {kinds}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Options):
+    """How a job is run, which changes nothing of its result."""
+
+    overwrite: bool = option(False, "Replace outputs that exist.")
+    work_dir: str | os.PathLike | None = option(
+        None, "Where unfinished work is kept. [default: beside the output]", metavar="DIR"
+    )
+    resume: bool = option(True, "Go on where the same job was interrupted. [default: resume]")
+    wait: float = option(0.0, "Wait for another run that writes the same output.", metavar="SECONDS", least=0)
+    strict: bool = option(False, "Fail where the fit has not converged, or --min-psnr is missed.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.work_dir is not None and not Path(self.work_dir).is_dir():
+            raise OptionError(f"work-dir is {self.work_dir}; there is no such folder")
+
+    @property
+    def work_folder(self) -> Path | None:
+        """Where unfinished work is kept, if not beside the output."""
+        return None if self.work_dir is None else Path(self.work_dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceOptions(Options):
+    """How much of the machine a job takes, and who is told how far it is."""
+
+    chunk_size: str | int = option("64MiB", "Decoded pixels in memory at once: bytes (64MiB) or pixels (4Mpx).", metavar="SIZE")
+    threads: int | None = option(None, "[default: all processors it may use]", metavar="N", least=1)
+    memory: str | int | None = option(
+        None, "Memory it may take, such as 512MiB. [default: 3/4 of what is free]", metavar="SIZE"
+    )
+    progress: Progress | None = option(None, hidden=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(ResourceOptions, RunOptions, ReadOptions):
+    """What every job that writes a file is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(Options):
+    """What is made of many inputs."""
+
+    out_dir: Path = option(..., "Where the outputs are written.", metavar="DIR")
+    suffix: str = option(".tif", "What the name of an output ends in.", metavar="END")
+    recursive: bool = option(False, "Take folders in folders, and keep their tree.")
+    model: str | os.PathLike | None = option(None, "Give all the colors of a model.", metavar="MODEL.json")
+    shared_palette: SharedPalette | None = option(
+        None,
+        "Fit one model to all, with pixels or files of equal weight; by itself: pixels. [default: one model for each]",
+        metavar="[BY]",
+        alone="pixels",
+    )
+    skip_existing: bool = option(False, "Leave outputs that were made of the same input, with the same options.")
+    fail_fast: bool = option(False, "Stop at the first input that fails.")
+    jobs: int = option(1, "Inputs at once, inside --threads and --memory.", metavar="N", least=1)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.suffix or Path(self.suffix).name != self.suffix:
+            raise OptionError(f"suffix is {self.suffix!r}; write the end of a file name, such as .tif or -16.tif")
+        if self.shared_palette is not None and self.model is not None:
+            raise OptionError("shared-palette and model exclude each other; choose one")

@@ -1,0 +1,129 @@
+"""What fields of dataclasses say of options, how these are checked, and how functions show them as keywords.
+
+A frozen dataclass holds the options of one concern. What a public function takes is a dataclass, too, which inherits the kinds
+of options it has: :func:`flat` shows its fields as keywords.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin
+
+from ..errors import OptionError
+
+P = ParamSpec("P")
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+Kind = TypeVar("Kind", bound="Options")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a field says of its option, beside name, type and default.
+
+    Attributes
+    ----------
+    help : str
+        A line for the command.
+    flags : tuple of str
+        Its names in the command, where these are not that of the field.
+    metavar : str or None
+        What stands for its value there.
+    least, most : float or None
+        Its bounds.
+    alone : str or None
+        The value it has where it is named without one.
+    values : dict
+        Flags that stand for one of its values.
+    hidden : bool
+        Whether commands have no such option.
+    """
+
+    help: str = ""
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    least: float | None = None
+    most: float | None = None
+    alone: str | None = None
+    values: dict[str, str] = dataclasses.field(default_factory=dict)
+    hidden: bool = False
+
+
+def option(default: Any, help: str = "", *flags: str, **more: Any) -> Any:
+    """Return a field with a default (``...`` where there is none), its line of help, and what more a Spec has."""
+    spec = {"spec": Spec(help, flags, **more)}
+    return dataclasses.field(metadata=spec) if default is ... else dataclasses.field(default=default, metadata=spec)
+
+
+def flag_of(field: dataclasses.Field) -> str:
+    """Return the long name of an option in the command."""
+    flags = [flag for flag in spec_of(field).flags if flag.startswith("--")]
+    return flags[0] if flags else "--" + field.name.replace("_", "-")
+
+
+def spec_of(field: dataclasses.Field) -> Spec:
+    """Return what a field says of its option."""
+    return field.metadata.get("spec", Spec(hidden=True))
+
+
+def choices_of(field: dataclasses.Field) -> tuple[str, ...]:
+    """Return the values an option may have, where its type names them."""
+    for kind in (field.type, *get_args(field.type)):
+        if get_origin(kind) is Literal:
+            return get_args(kind)
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options that are checked when they are given.
+
+    Raises
+    ------
+    OptionError
+        Where one has a value it cannot have, or two exclude each other.
+    """
+
+    def __post_init__(self):
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(value))
+            _check(field, value)
+
+    def part(self, kind: type[Kind], *arguments: Any) -> Kind:
+        """Return those of the options that are of a kind, which may have arguments of its own."""
+        own = vars(self)
+        return kind(*arguments, **{field.name: own[field.name] for field in fields(kind) if field.name in own})
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+    """Refuse a value that is not one of the choices, or out of bounds."""
+    spec, allowed, name = spec_of(field), choices_of(field), flag_of(field).lstrip("-")
+    if value is None:
+        return
+    if allowed and value not in allowed:
+        raise OptionError(f"{name} is {value!r}; choose {', '.join(allowed)}")
+    if spec.least is None:
+        return
+    if not spec.least <= value <= (math.inf if spec.most is None else spec.most):
+        if spec.most is not None:
+            raise OptionError(f"{name} is {value}; choose {spec.least:,} to {spec.most:,}")
+        raise OptionError(f"{name} is {value}; " + ("it must be 0 or more" if spec.least == 0 else "at least 1 is needed"))
+
+
+def flat(given: Callable[P, Given]) -> Callable[[Callable[[Given], Result]], Callable[P, Result]]:
+    """Show the fields of a dataclass as the arguments of a function of one such value, to programs and to type checkers."""
+
+    def decorate(function: Callable[[Given], Result]) -> Callable[P, Result]:
+        @functools.wraps(function)
+        def called(*arguments: P.args, **keywords: P.kwargs) -> Result:
+            return function(given(*arguments, **keywords))
+
+        shown = inspect.signature(given).replace(return_annotation=inspect.signature(function).return_annotation)
+        called.__signature__ = shown  # type: ignore[attr-defined]
+        return called
+
+    return decorate
