@@ -11,8 +11,13 @@ if "numba" not in sys.modules:  # four threads on any machine: Numba counts its 
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import settings
 
 from streamgmm.model.mixture import Mixture
+
+# The same examples everywhere, however slow the machine is; nothing is kept, as the checkout may be read-only.
+settings.register_profile("everywhere", database=None, derandomize=True, deadline=None)
+settings.load_profile("everywhere")
 
 PHOTO = Path(__file__).parent / "data" / "astronaut.tif"
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -189,7 +189,7 @@ def originals(tmp_path_factory):
         for seed in range(2):
             writer.write(smooth(70, 90, 2, seed=seed), extrasamples=["unspecified"], **GREY)
     mixture, _ = streamgmm.fit_image(folder / "photo.tif", n_components=3, threads=1)
-    (folder / "model.json").write_text(mixture.to_json())
+    (folder / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     return folder
 
 
@@ -381,7 +381,7 @@ def test_another_model_begins_again(folder, run, whole):
     run(command, whole("apply").late)
     assert left_over(folder) != []
     mixture, _ = streamgmm.fit_image(folder / "photo.tif", n_components=5, threads=1)
-    (folder / "model.json").write_text(mixture.to_json())
+    (folder / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     run(command)
     after = taken(folder)
     run(command)

@@ -226,7 +226,7 @@ def test_a_model_of_floats_keeps_its_range_for_other_images(tmp_path):
     corner = pixels[10:30, 5:25]
     assert (corner.min(), corner.max()) != (pixels.min(), pixels.max())
     mixture, _ = fit_image(pixels)
-    (model := tmp_path / "model.json").write_text(mixture.to_json())
+    (model := tmp_path / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     streamgmm.apply(model, pixels, tmp_path / "whole.tif", threads=1)
     streamgmm.apply(model, corner, tmp_path / "corner.tif", threads=1)
     np.testing.assert_array_equal(

@@ -31,7 +31,7 @@ def files():
     """Return the names of the corpus with their number of pixels."""
     if not MANIFEST.exists():
         return {}
-    with open(MANIFEST, newline="") as manifest:
+    with open(MANIFEST, newline="", encoding="utf-8") as manifest:
         rows = list(csv.DictReader(manifest, delimiter="\t"))
     sizes = (re.fullmatch(r"(\d+)x(\d+)", row["width_x_height"]) for row in rows)
     return {row["file"]: int(size[1]) * int(size[2]) if size else 0 for row, size in zip(rows, sizes, strict=True)}

@@ -269,7 +269,7 @@ CRAFTED = {
 
 def python(*arguments, **options):
     """Run Python in a process of its own, and return what it prints, a JSON object a line."""
-    ran = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
+    ran = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, **options)
     assert ran.returncode == 0, ran.stderr[-2000:]
     return [json.loads(line) for line in ran.stdout.splitlines()]
 

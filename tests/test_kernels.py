@@ -319,7 +319,7 @@ def run_script(script, *arguments, **environment):
         cwd=root,
         env={**os.environ, **environment},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         timeout=300,
     )

@@ -613,7 +613,9 @@ def test_damage_anywhere_raises_nothing(whole, damage):
         return
     metadata = carried_over(page, colours_converted=False)
     write_metadata(io.BytesIO(), metadata, (64, 64))
-    write_metadata(io.BytesIO(), metadata.scaled(2, 2), (64, 64))
+    smaller = metadata.scaled(2, 2)
+    write_metadata(io.BytesIO(), smaller, (64, 64))
+    assert [tag[0] for tag in smaller.tags] == [tag[0] for tag in metadata.tags]
 
 
 @pytest.mark.parametrize("folder", ["hostile", "variants", "scientific", "photos"])

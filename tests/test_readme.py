@@ -16,7 +16,7 @@ from streamgmm.cli import main
 from .images import write_tiff
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PHOTO = ROOT / "tests" / "data" / "astronaut.tif"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
 SETUP = re.compile(r"python3 -m venv \.venv && \.venv/bin/pip install -q \S+ && ")
@@ -35,7 +35,7 @@ def desk(tmp_path):
         write_tiff(tmp_path / name, tifffile.imread(PHOTO)[:200, :200], tile=(64, 64))
     (tmp_path / "tests" / "data").mkdir(parents=True)
     shutil.copy(PHOTO, tmp_path / "tests" / "data" / PHOTO.name)
-    (scripts / "streamgmm").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m streamgmm "$@"\n')
+    (scripts / "streamgmm").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m streamgmm "$@"\n', encoding="utf-8")
     (scripts / "streamgmm").chmod(0o755)
     return tmp_path
 
@@ -43,7 +43,7 @@ def desk(tmp_path):
 def run(command, desk):
     path = f"{desk / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(["bash", "-c", command], cwd=desk, env=environment, capture_output=True, text=True)
+    return subprocess.run(["bash", "-c", command], cwd=desk, env=environment, capture_output=True, encoding="utf-8")
 
 
 def test_blocks_are_of_languages_that_are_run():
@@ -79,7 +79,7 @@ def test_the_python_runs_as_printed(code, desk):
         cwd=desk,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "exact True" in done.stdout

@@ -37,7 +37,7 @@ def room(path):
 def imported(path):
     """Absolute names of the modules a file imports, wherever in it."""
     here = ("streamgmm", *path.relative_to(PACKAGE).parts[:-1]) if PACKAGE in path.parents else ()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -55,7 +55,7 @@ def rooms_imported(path):
 
 def functions():
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield pytest.param(node, id=f"{name(path)}:{node.name}")
 
@@ -84,7 +84,7 @@ def test_the_rooms_do_import_one_another():
 
 @pytest.mark.parametrize("path", [path for path in MODULES if room(path) == "model"], ids=name)
 def test_the_model_opens_no_file_and_starts_no_threads(path):
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert "open" not in called
     assert not {"pathlib", "concurrent", "concurrent.futures", "tifffile", "multiprocessing"} & set(imported(path))
@@ -94,12 +94,12 @@ def test_the_model_opens_no_file_and_starts_no_threads(path):
 def test_numba_is_decorated_with_in_one_place(path):
     allowed = {"numba", "numba.prange"} if name(path) == "model/kernels.py" else set()
     assert {module for module in imported(path) if module.split(".")[0] == "numba"} <= allowed
-    assert not any(word in path.read_text() for word in ("njit", "@jit", "vectorize"))
+    assert not any(word in path.read_text(encoding="utf-8") for word in ("njit", "@jit", "vectorize"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_files_stay_small(path):
-    assert len(path.read_text().splitlines()) <= FILE_LINES
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= FILE_LINES
 
 
 @pytest.mark.parametrize("function", list(functions()))
@@ -113,7 +113,7 @@ def test_the_naive_twin_imports_numpy_and_nothing_else():
 
 def test_importing_the_package_is_free():
     script = "import streamgmm, sys; print(*sorted({module.split('.')[0] for module in sys.modules}))"
-    loaded = set(subprocess.check_output([sys.executable, "-c", script], text=True, cwd=PACKAGE.parent).split())
+    loaded = set(subprocess.check_output([sys.executable, "-c", script], encoding="utf-8", cwd=PACKAGE.parent).split())
     assert "streamgmm" in loaded
     assert not {"numba", "numpy", "tifffile", "imagecodecs", "PIL", "click", "rich", "scipy"} & loaded
 
