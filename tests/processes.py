@@ -60,12 +60,17 @@ def _set_signals(handler, numbers):
         signal.signal(number, handler)
 
 
-def run_here(arguments):
-    """Run the command in this process; return its exit code, and what it printed."""
+def printed_by(function):
+    """Call what may leave the process; return its exit code, and what it printed."""
     output, error, code = io.StringIO(), io.StringIO(), 0
     with redirect_stdout(output), redirect_stderr(error):
         try:
-            main([str(argument) for argument in arguments])
+            function()
         except SystemExit as left:
             code = left.code
     return code, output.getvalue(), error.getvalue()
+
+
+def run_here(arguments):
+    """Run the command in this process; return its exit code, and what it printed."""
+    return printed_by(partial(main, [str(argument) for argument in arguments]))

@@ -876,13 +876,24 @@ def test_a_batch_that_is_asked_to_stop_goes_on_later(number, code, here):
     assert set(outputs()) == {"0.tif", "1.tif", "2.tif"}
 
 
-@pytest.mark.parametrize("moment", ["loading", "working"])
+MOMENTS = {
+    "loading": workers,
+    "working": lambda process: in_work("0.tif"),
+    "one has no more to do": lambda process: (OUT / "1.tif").exists() and (OUT / "2.tif").exists() and in_work("0.tif"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_signal_to_all_processes_is_told_once(moment):
     deep("in/0.tif")
     terminal = {"start_new_session": True, "preexec_fn": with_signals(signal.SIG_DFL, signal.SIGINT)}
-    process = start("in", "--out-dir", OUT, *SLOW, **terminal)
-    until(lambda: workers(process) if moment == "loading" else in_work("0.tif"))
+    process = start("in", "--out-dir", OUT, "--jobs", 2, *SLOW, **terminal)
+    until(lambda: MOMENTS[moment](process))
+    if moment != "loading":
+        process.send_signal(signal.SIGSTOP)  # so that its workers get it first
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGCONT)
     code, output, error = finish(process)
     assert (code, output) == (130, "")
     assert re.fullmatch(r"(streamgmm: \d files: .*\n)?streamgmm: interrupted.*; the same command goes on from there\n", error)

@@ -158,6 +158,36 @@ def test_counters_that_do_not_fit(folder, caplog):
     assert warnings[0].startswith("in.tif: counters for all colours do not fit into 277 MiB; reading every pixel")
 
 
+def test_a_run_that_counted_with_much_memory_goes_on_with_too_little_for_the_counters(folder, monkeypatch):
+    """What was counted is left where it is, and every pixel read at each iteration."""
+    expected = quantize(method="stream")[1]
+    with monkeypatch.context() as patch:
+        patch.setattr("streamgmm.jobs.checkpoint.INTERVAL", 0)
+        patch.setattr("streamgmm.jobs.checkpoint.SHARE", 0)
+        patch.setattr("streamgmm.jobs.pixels.TASK_PIXELS", 1 << 14)
+        patch.setattr("streamgmm.jobs.pixels.ROUND", 2)
+        with pytest.raises(KeyboardInterrupt):
+            quantize(memory="2GiB", progress=interrupt_at("count", 0.7))
+    (saved,) = folder.glob(".streamgmm.out.work/*.npz")
+    assert saved.stat().st_size >= COUNTERS
+    arguments = ["-k", COMPONENTS, "--max-iter", 5, "--tol", 0, "--overwrite", "--memory", "240MiB", "--threads", 2]
+    run = run_inside(LIMITS["1GiB"], "quantize", "in.tif", "out", *arguments, folder=folder)
+    assert run.code == 0, run.error
+    assert (run.report["method"], Path("out").read_bytes()) == ("stream", expected)
+    assert run.report["peak_memory_bytes"] <= 240 * MIB
+    assert {path.name for path in folder.iterdir()} == {"in.tif", "out", "report.json"}
+
+
+def interrupt_at(wanted, part):
+    """A callback of progress that interrupts a run in a phase, when some part of it is done."""
+
+    def progress(phase, done, total):
+        if phase == wanted and done >= part * total:
+            raise KeyboardInterrupt
+
+    return progress
+
+
 @pytest.mark.slow
 def test_a_table_that_does_not_fit(folder, caplog):
     expected = quantize(method="stream")[1]
