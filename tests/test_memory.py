@@ -40,6 +40,7 @@ USAGE, MEMORY = 2, 5
 MIB = 1 << 20
 NEEDED = BASELINE + MARGIN  # for any job
 LIMITS = {"384MiB": 384 * MIB, "512MiB": 512 * MIB, "1GiB": 1024 * MIB}
+TOO_LITTLE = "240MiB"  # for counters of all colours
 
 SIDE, COMPONENTS = 512, 4
 
@@ -159,23 +160,17 @@ def test_counters_that_do_not_fit(folder, caplog):
 
 
 def test_a_run_that_counted_with_much_memory_goes_on_with_too_little_for_the_counters(folder, monkeypatch):
-    """What was counted is left where it is, and every pixel read at each iteration."""
+    smaller = {"pixels.TASK_PIXELS": 1 << 14, "pixels.ROUND": 2, "checkpoint.INTERVAL": 0, "checkpoint.SHARE": 0}
+    for name, value in smaller.items():
+        monkeypatch.setattr(f"streamgmm.jobs.{name}", value)
     expected = quantize(method="stream")[1]
-    with monkeypatch.context() as patch:
-        patch.setattr("streamgmm.jobs.checkpoint.INTERVAL", 0)
-        patch.setattr("streamgmm.jobs.checkpoint.SHARE", 0)
-        patch.setattr("streamgmm.jobs.pixels.TASK_PIXELS", 1 << 14)
-        patch.setattr("streamgmm.jobs.pixels.ROUND", 2)
-        with pytest.raises(KeyboardInterrupt):
-            quantize(memory="2GiB", progress=interrupt_at("count", 0.7))
+    with pytest.raises(KeyboardInterrupt):
+        quantize(memory="2GiB", progress=interrupt_at("count", 0.7))
     (saved,) = folder.glob(".streamgmm.out.work/*.npz")
     assert saved.stat().st_size >= COUNTERS
-    arguments = ["-k", COMPONENTS, "--max-iter", 5, "--tol", 0, "--overwrite", "--memory", "240MiB", "--threads", 2]
-    run = run_inside(LIMITS["1GiB"], "quantize", "in.tif", "out", *arguments, folder=folder)
-    assert run.code == 0, run.error
-    assert (run.report["method"], Path("out").read_bytes()) == ("stream", expected)
-    assert run.report["peak_memory_bytes"] <= 240 * MIB
-    assert {path.name for path in folder.iterdir()} == {"in.tif", "out", "report.json"}
+    report, output = quantize(memory=TOO_LITTLE)
+    assert (report.method, output) == ("stream", expected)
+    assert {path.name for path in folder.iterdir()} == {"in.tif", "out"}
 
 
 def interrupt_at(wanted, part):
@@ -374,7 +369,7 @@ def run_inside(limit, *arguments, folder, env=ENVIRONMENT):
 
 def check_stays_inside(memory, *arguments, folder, env=ENVIRONMENT, more=0):
     """Run a command with --memory inside that memory, and some more, and return its report."""
-    most = LIMITS[memory] + more
+    most = (LIMITS | {TOO_LITTLE: 240 * MIB})[memory] + more
     run = run_inside(most, *arguments, "--memory", memory, folder=folder, env=env)
     assert run.code == 0, run.error
     assert run.report["peak_memory_bytes"] <= most, f"{run.report['peak_memory_bytes'] / MIB:.0f} MiB"
@@ -465,15 +460,20 @@ def test_a_run_that_compiles_takes_the_compiler_besides(images):
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_from_saved_counters_stays_inside_the_memory(images):
-    command, saved = COMMANDS["quantize"]("noise.tif"), images / ".streamgmm.out.work" / "000001.npz"
-    more = ["--threads", "4", "--memory", "384MiB"]
-    with subprocess.Popen([sys.executable, "-m", "streamgmm", *command, *more], env=ENVIRONMENT, cwd=images) as process:
+@pytest.mark.parametrize(("memory", "method"), [("384MiB", "exact"), (TOO_LITTLE, "stream")])
+def test_a_run_that_goes_on_from_saved_counters_stays_inside_the_memory(memory, method, images):
+    """Also where it has less memory than before, in which the counters do not fit: then all is as if nothing had been saved."""
+    command, saved = [*COMMANDS["quantize"]("deflate.tif"), "--threads", "2"], images / ".streamgmm.out.work" / "000001.npz"
+    check_stays_inside(memory, *command, folder=images)
+    expected = (images / "out").read_bytes()
+    start = [sys.executable, "-m", "streamgmm", *command, "--memory", "1GiB"]
+    with subprocess.Popen(start, env=ENVIRONMENT, cwd=images) as process:
         while not saved.exists() and process.poll() is None:
             time.sleep(0.01)
         process.kill()
     assert saved.stat().st_size >= COUNTERS
-    check_stays_inside("384MiB", *command, *more[:2], folder=images)
+    assert check_stays_inside(memory, *command, folder=images)["method"] == method
+    assert (images / "out").read_bytes() == expected
 
 
 @pytest.mark.slow
