@@ -847,6 +847,7 @@ FAMILIES = {
 }  # fmt: skip
 
 
+@pytest.mark.collection
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_of_the_collection_holds_one_picture(family):
@@ -880,6 +881,7 @@ SEQUENCES = {
 }
 
 
+@pytest.mark.collection
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_samples_that_count_up_are_read_so(name):
     bits, bands = SEQUENCES[name], int(re.match(r"\d", name)[0])

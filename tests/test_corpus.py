@@ -5,7 +5,6 @@ import io
 import re
 import warnings
 from contextlib import closing
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -18,10 +17,10 @@ from streamgmm.cli import main
 from streamgmm.errors import StreamGMMError
 from streamgmm.image.source import open_image
 
+from .conftest import SHARED
 from .images import read
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-MANIFEST = DATA / "MANIFEST.tsv"
+MANIFEST = SHARED / "MANIFEST.tsv"
 BUDGET = 256 << 20
 # Pixels up to which a file is compared as a whole: tifffile takes half a minute for a sparse gigapixel.
 COMPARED = 1 << 24
@@ -38,7 +37,7 @@ def files():
 
 
 FILES = files()
-needs_corpus = pytest.mark.skipif(not FILES, reason="the corpus is not beside the repository")
+pytestmark = pytest.mark.collection
 
 
 def exit_code(arguments):
@@ -93,26 +92,24 @@ def is_hostile(name):
 
 def is_opened(name):
     try:
-        with closing(open_image(DATA / name, budget=BUDGET)):
+        with closing(open_image(SHARED / name, budget=BUDGET)):
             return True
     except StreamGMMError:
         return False
 
 
-@needs_corpus
 def test_so_many_files_of_each_folder_are_opened():
     opened = {folder: [is_opened(name) for name in FILES if name.startswith(f"{folder}/")] for folder in COUNTS}
     assert {folder: (len(files), sum(files)) for folder, files in opened.items()} == COUNTS
     assert sum(map(len, opened.values())) == len(FILES)
 
 
-@needs_corpus
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("variants") else ()) for name in FILES]
 )
 def test_a_file_is_quantized_or_refused_in_one_line(name, tmp_path, capfd):
     output = tmp_path / "out.tif"
-    code = exit_code(["quantize", str(DATA / name), str(output), "-k", "4", "--max-iter", "5", "--tol", "0.01"])
+    code = exit_code(["quantize", str(SHARED / name), str(output), "-k", "4", "--max-iter", "5", "--tol", "0.01"])
     printed = capfd.readouterr()
     assert printed.out == ""
     if not is_hostile(name):  # what becomes of those that are is in test_hostile.py
@@ -128,14 +125,13 @@ def test_a_file_is_quantized_or_refused_in_one_line(name, tmp_path, capfd):
         assert list(tmp_path.iterdir()) == []
 
 
-@needs_corpus
 @pytest.mark.parametrize("name", [name for name in FILES if not is_hostile(name)])
 def test_a_file_describes_itself_or_is_refused(name):
     if name in REFUSED:
         with pytest.raises(StreamGMMError, match=REFUSED[name]):
-            read(DATA / name, budget=BUDGET)
+            read(SHARED / name, budget=BUDGET)
         return
-    with closing(open_image(DATA / name, budget=BUDGET)) as image:
+    with closing(open_image(SHARED / name, budget=BUDGET)) as image:
         height, width, bands = image.shape
         described = image.info()
     assert (described["height"], described["width"], described["bands"]) == (height, width, bands)
@@ -244,7 +240,7 @@ def not_nodata(page, samples):
 
 def by_libtiff(name):
     """YCbCr as libtiff makes it RGB for rasterio, shape (height, width, 3)."""
-    with warnings.catch_warnings(action="ignore"), rasterio.open(DATA / name) as image:
+    with warnings.catch_warnings(action="ignore"), rasterio.open(SHARED / name) as image:
         return np.moveaxis(image.read(), 0, -1)
 
 
@@ -270,10 +266,10 @@ def by_planes(page):
 
 def expected(name, bands):
     """Colours a file must be read as, how close they must be met, and where they are valid; colours None without an oracle."""
-    with open(DATA / name, "rb") as file:
+    with open(SHARED / name, "rb") as file:
         if file.read(2) not in TIFF:
             return by_pillow(name, bands), EXACT, None
-    with tifffile.TiffFile(DATA / name) as tiff, warnings.catch_warnings(action="ignore"):
+    with tifffile.TiffFile(SHARED / name) as tiff, warnings.catch_warnings(action="ignore"):
         page, alpha = tiff.pages.first, None
         decoded = page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS or page.compression == 7
         if name in NO_ORACLE:
@@ -295,18 +291,17 @@ def expected(name, bands):
 
 def by_pillow(name, bands):
     """A PNG or JPEG as Pillow reads it, without alpha, shape (height, width, bands)."""
-    with Image.open(DATA / name) as image:
+    with Image.open(SHARED / name) as image:
         mode = "I;16" if image.mode == "I;16" else {1: "L", 3: "RGB"}[bands]
         return np.asarray(image.convert(mode)).reshape(image.height, image.width, bands)
 
 
-@needs_corpus
 @pytest.mark.parametrize(
     "name",
     [name for name, pixels in FILES.items() if not is_hostile(name) and name not in REFUSED and pixels <= COMPARED],
 )
 def test_what_is_read_is_what_the_samples_stand_for(name):
-    pixels, valid = read(DATA / name, budget=BUDGET)
+    pixels, valid = read(SHARED / name, budget=BUDGET)
     colours, close, expected_valid = expected(name, pixels.shape[-1])
     if expected_valid is not None:
         np.testing.assert_array_equal(np.ones(pixels.shape[:2], bool) if valid is None else valid, expected_valid)
@@ -334,19 +329,18 @@ def masked_files():
     """Names of the geographic files, and of others of which samples may mask pixels."""
     for name, pixels in FILES.items():
         if pixels <= COMPARED and not is_hostile(name) and name not in REFUSED:
-            with closing(open_image(DATA / name, budget=BUDGET)) as image:
+            with closing(open_image(SHARED / name, budget=BUDGET)) as image:
                 if name.startswith("geo") or image.maskable:
                     yield name
 
 
-@needs_corpus
 @pytest.mark.parametrize("name", sorted(masked_files() if FILES else ()))
 def test_what_is_masked_is_what_gdal_masks(name):
     try:
-        with warnings.catch_warnings(action="ignore"), rasterio.open(DATA / name) as image:
+        with warnings.catch_warnings(action="ignore"), rasterio.open(SHARED / name) as image:
             mask = image.dataset_mask() != 0
     except rasterio.errors.RasterioIOError:
         pytest.skip("GDAL does not read it")
-    valid = read(DATA / name, budget=BUDGET).valid
+    valid = read(SHARED / name, budget=BUDGET).valid
     valid = np.ones(mask.shape, bool) if valid is None else valid
     assert np.array_equal(valid, mask) == (name not in GDAL_SEES_OTHERWISE)

@@ -111,6 +111,7 @@ def test_blocks_shrink_for_thousands_of_components_and_stay_whole_vectors():
     assert sizes == [BLOCK, BLOCK, 208, 16]
 
 
+@pytest.mark.collection
 @pytest.mark.parametrize("iterations", [0, 20])
 def test_a_16_bit_photograph(iterations):
     pixels = tifffile.imread(shared_file("geo/riocolor__rgb16.tif")).reshape(-1, 3)[::97]

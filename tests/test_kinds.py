@@ -343,6 +343,10 @@ KINDS: dict[str, Kind] = {
 }
 
 
+MARKS = {name: pytest.mark.collection for name, kind in KINDS.items() if isinstance(kind.make, str)}
+ALL = [pytest.param(name, marks=MARKS.get(name, ())) for name in KINDS]
+
+
 # --- Reading and quantizing
 
 READERS = {
@@ -396,7 +400,7 @@ def labels_of(result):
     return labels.reshape(-1, labels.shape[-1])
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ALL)
 def test_it_is_read_right(name, quantized):
     kind, result = KINDS[name], quantized(name)
     expected = kind.reads(result.path) if callable(kind.reads) else kind.reads
@@ -408,7 +412,7 @@ def test_it_is_read_right(name, quantized):
     assert difference.max() <= kind.within
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ALL)
 def test_it_is_quantized(name, quantized):
     result = quantized(name)
     report, labels = result.report, labels_of(result)
@@ -513,7 +517,7 @@ def nodata_and_mask(path):
         return image.nodata, image.dataset_mask() != 0
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ALL)
 def test_it_carries_its_metadata(name, quantized, ask):
     kind, result = KINDS[name], quantized(name)
     for wanted, expected in kind.carries.items():
@@ -528,7 +532,7 @@ def test_it_carries_its_metadata(name, quantized, ask):
 # --- Readers
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ALL)
 def test_it_opens_in_all_readers_but_those_that_are_known_not_to_show_it(name, quantized, ask):
     kind, result = KINDS[name], quantized(name)
     with Image.open(result.output) as page:  # what readers show is the first

@@ -462,6 +462,7 @@ def test_one_masked_page_of_a_stack_gives_all_pages_nodata(tmp_path):
 # --- Of the collection
 
 
+@pytest.mark.collection
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -479,6 +480,7 @@ def test_levels_of_the_collection_are_those_gdal_reads(name, expected):
         np.testing.assert_allclose(read(path, level=level)[0].astype(int), pixels.astype(int), atol=1)
 
 
+@pytest.mark.collection
 @pytest.mark.parametrize("bits", [1, 8])
 def test_masks_of_the_collection_are_those_gdal_reads(bits):
     path = shared_file(f"variants/gdal__test3_with_mask_{bits}bit.tif")
