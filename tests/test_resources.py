@@ -228,8 +228,6 @@ def test_the_peak_of_a_process_can_begin_anew():
     program = """
 import numpy as np
 from streamgmm.jobs.resources import peak_memory, reset_peak_memory
-
-from .processes import in_child
 held = np.ones(200 << 17)
 before = peak_memory()
 del held
