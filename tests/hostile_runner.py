@@ -46,7 +46,7 @@ def confined(call: Callable[[], object], folder: Path, seconds: int = SECONDS) -
         "code": os.waitstatus_to_exitcode(status),
         "seconds": time.perf_counter() - start,
         "peak": usage.ru_maxrss * 1024,
-        "printed": (folder / "printed").read_text(errors="replace"),
+        "printed": (folder / "printed").read_text(errors="replace", encoding="utf-8"),
         "left": sorted(path.name for path in (folder / "output").iterdir()),
     }
 
@@ -76,7 +76,7 @@ def _confine_and_leave(call: Callable[[], object], printed: Path, seconds: int) 
 
 def address_space() -> int:
     """Return the bytes of virtual memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
 
 
 def warm_up() -> None:

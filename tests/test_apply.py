@@ -24,7 +24,7 @@ def model():
 @pytest.fixture
 def model_file(model, tmp_path):
     path = tmp_path / "model.json"
-    path.write_text(model.to_json())
+    path.write_text(model.to_json(), encoding="utf-8")
     return path
 
 
@@ -131,9 +131,9 @@ def test_bytes_depend_on_neither_chunks_nor_threads(lookup_pixels, chunk_size, t
 
 @pytest.mark.parametrize("change", ["weights", "means", "covariances", "covariance_type", "version", "format"])
 def test_a_model_file_without_a_part_is_refused(change, model_file, tmp_path):
-    fields = json.loads(model_file.read_text())
+    fields = json.loads(model_file.read_text(encoding="utf-8"))
     del fields[change]
-    model_file.write_text(json.dumps(fields))
+    model_file.write_text(json.dumps(fields), encoding="utf-8")
     with pytest.raises(ModelError, match=rf"model\.json: .*({change}|version None)"):
         apply(model_file, PHOTO, tmp_path / "out.tif")
 
@@ -180,8 +180,8 @@ DAMAGES = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_model_is_refused(name, model_file, tmp_path):
     key, value = DAMAGES[name]
-    fields = json.loads(model_file.read_text())
-    model_file.write_text(json.dumps(fields | {key: value}))
+    fields = json.loads(model_file.read_text(encoding="utf-8"))
+    model_file.write_text(json.dumps(fields | {key: value}), encoding="utf-8")
     with pytest.raises(ModelError, match=r"model\.json: "):
         apply(model_file, PHOTO, tmp_path / "out.tif")
 

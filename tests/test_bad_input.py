@@ -3,12 +3,11 @@
 import errno
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +22,7 @@ from streamgmm.cli import main
 from streamgmm.image.spool import Spool
 
 from .images import PHOTO, segments, smooth, write_tiff
+from .processes import become_nobody, in_child, limit_files, run_here
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 USAGE, INPUT, OUTPUT, BUDGET = 2, 3, 4, 5
@@ -33,7 +33,7 @@ def folder(tmp_path, monkeypatch):
     """A working folder with a sound image, in.tif, and a model of three bands, model.json."""
     monkeypatch.chdir(tmp_path)
     write_tiff(tmp_path / "in.tif", smooth(100, 120), compression="deflate", tile=(64, 64))
-    (tmp_path / "model.json").write_text(MODEL)
+    (tmp_path / "model.json").write_text(MODEL, encoding="utf-8")
     return tmp_path
 
 
@@ -84,7 +84,7 @@ INPUTS = {
     "does not exist": (lambda path: None, "no such file or directory"),
     "is a folder": (lambda path: path.mkdir(), "is a directory"),
     "is empty": (lambda path: path.write_bytes(b""), "the file is empty"),
-    "is text": (lambda path: path.write_text("hello"), r"not an image .*\(TIFF, PNG, JPEG or WebP\)"),
+    "is text": (lambda path: path.write_text("hello", encoding="utf-8"), r"not an image .*\(TIFF, PNG, JPEG or WebP\)"),
     "is another image": (lambda path: Image.new("RGB", (9, 9)).save(path, "gif"), r"not an image .*\(TIFF, PNG, JPEG"),
     "is no TIFF inside": (lambda path: path.write_bytes(b"II*\0" + bytes(range(40))), "not a sound TIFF|damaged"),
     "has a truncated tile": (make_truncated, r"tile 2 is truncated \(10 of [\d,]+ bytes\); the file may still be copying"),
@@ -335,7 +335,7 @@ def test_an_output_that_is_the_second_input(folder, capfd):
 
 @pytest.mark.parametrize("command", WRITING)
 def test_an_output_that_exists(command, folder, capfd):
-    (folder / "out").write_text("precious")
+    (folder / "out").write_text("precious", encoding="utf-8")
     code, line = refused(WRITING[command].format("out").replace(" --overwrite", ""), folder, capfd)
     assert code == OUTPUT
     assert_matches("out: exists; use --overwrite to replace it", line)
@@ -396,7 +396,7 @@ def test_a_disk_that_is_full_keeps_the_output_that_was_there(folder, capfd, monk
     def write(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    (folder / "out.tif").write_text("precious")
+    (folder / "out.tif").write_text("precious", encoding="utf-8")
     monkeypatch.setattr(tifffile.TiffWriter, "write", write)
     code, _ = refused("quantize in.tif out.tif --threads 1 --overwrite", folder, capfd)
     assert code == OUTPUT
@@ -439,7 +439,7 @@ def run(folder, *arguments, **options):
     """Run the command in a process of its own, check that nothing changed, and return its exit code and standard error."""
     before = contents(folder)
     command = [sys.executable, "-m", "streamgmm", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, encoding="utf-8", timeout=120, **options)
     assert done.stdout == ""
     assert contents(folder) == before
     return done.returncode, done.stderr
@@ -476,19 +476,9 @@ def test_an_odd_but_sound_tiff_is_read_in_silence(folder, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def limited_to(size):
-    """What a child does before it starts, so that no file it writes grows beyond a size."""
-
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    return limit
-
-
 @pytest.mark.parametrize("size", [20_000, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_full_disk_in_a_real_process(size, folder):
-    code, error = run(folder, "quantize", PHOTO, "out.tif", "--compression", "none", preexec_fn=limited_to(size))
+    code, error = run(folder, "quantize", PHOTO, "out.tif", "--compression", "none", preexec_fn=partial(limit_files, size))
     assert code == OUTPUT
     assert error == "streamgmm: out.tif: cannot be written (file too large); nothing was left there\n"
 
@@ -496,33 +486,31 @@ def test_a_full_disk_in_a_real_process(size, folder):
 @pytest.fixture
 def public(folder, monkeypatch):
     """A working folder that anybody may write to, with the same files."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
     with TemporaryDirectory() as name:
         shutil.copytree(folder, name, dirs_exist_ok=True)
         Path(name).chmod(0o777)
         monkeypatch.chdir(name)
-        main(["quantize", "in.tif", "first.tif", "--threads", "1"])  # loads all modules
         yield Path(name)
 
 
-@contextmanager
-def another_user():
-    """Be one who owns nothing here."""
-    os.setresuid(65534, 65534, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
+# What loads all that a command needs, while it can be read.
+LOADING = ["quantize", "in.tif", "first.tif"], ["apply", "model.json", "in.tif", "second.tif"]
+
+
+def as_nobody(arguments, *before):
+    """Run the command as one who owns nothing here, or as who one is; return its exit code and its line."""
+    code, output, error = in_child(
+        *(partial(run_here, first) for first in LOADING), *before, become_nobody, partial(run_here, arguments)
+    )
+    assert (output, error.count("\n")) == ("", 1)
+    return code, error
 
 
 @pytest.mark.parametrize("mode", [0o555, 0o000])
-def test_a_folder_of_another_user(mode, public, capfd):
+def test_a_folder_of_another_user(mode, public):
     (public / "theirs").mkdir(mode)
-    with another_user(), pytest.raises(SystemExit) as left:
-        main(["quantize", "in.tif", "theirs/out.tif"])
-    error = capfd.readouterr().err
-    assert (left.value.code, error.count("\n")) == (OUTPUT, 1)
+    code, error = as_nobody(["quantize", "in.tif", "theirs/out.tif"])
+    assert code == OUTPUT
     assert error.startswith("streamgmm: theirs/out.tif: ")
 
 
@@ -535,12 +523,8 @@ def test_a_folder_of_another_user(mode, public, capfd):
         ("model.json", ["apply", "model.json", "in.tif", "out.tif"]),
     ],
 )
-def test_an_input_of_another_user(name, arguments, public, capfd):
-    (public / name).chmod(0)
-    with another_user(), pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert left.value.code == INPUT
-    assert capfd.readouterr().err == f"streamgmm: {name}: permission denied\n"
+def test_an_input_of_another_user(name, arguments, public):
+    assert as_nobody(arguments, partial(os.chmod, public / name, 0)) == (INPUT, f"streamgmm: {name}: permission denied\n")
 
 
 REPORTS = {
@@ -560,6 +544,6 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(command, rep
 
 
 def test_an_old_report_does_not_stop_the_work(folder):
-    (folder / "report.json").write_text("old")
+    (folder / "report.json").write_text("old", encoding="utf-8")
     main(["quantize", "in.tif", "out.tif", "--threads", "1", "--report", "report.json"])
-    assert json.loads((folder / "report.json").read_text())["method"] == "exact"
+    assert json.loads((folder / "report.json").read_text(encoding="utf-8"))["method"] == "exact"

@@ -26,6 +26,7 @@ from streamgmm.jobs.inputs import find
 
 from . import naive
 from .images import colours_of, naive_model, posterized, smooth, write_tiff
+from .processes import with_signals
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -69,7 +70,7 @@ def leave(*arguments):
 def start(*arguments, **options):
     """Start the command in a process of its own."""
     command = [*COMMAND, *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "env": ENVIRONMENT}
     return subprocess.Popen(command, **pipes | options)
 
 
@@ -92,7 +93,7 @@ def statuses(*inputs, **options):
 
 
 def report(path="run.jsonl"):
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
 def outputs(path=OUT):
@@ -143,7 +144,7 @@ def corrupt(path):
 def test_a_bad_file_does_not_stop_the_rest(capsys):
     corrupt("in/1.tif")
     OUT.mkdir()
-    (OUT / "2.tif").write_text("mine")
+    (OUT / "2.tif").write_text("mine", encoding="utf-8")
     write_tiff("in/3.tif", smooth(40, 60, bands=2))
     assert leave("in", "gone.tif", "in/0.tif", "--out-dir", OUT, "--report", "run.jsonl", "-k", 2) == 1
     lines = report()
@@ -162,12 +163,12 @@ def test_a_bad_file_does_not_stop_the_rest(capsys):
     assert "exists; use --overwrite to replace it" in complaints[1]
     assert re.fullmatch(r"streamgmm: 5 files: 2 done, 0 skipped, 3 failed in \d+\.\d s", summary)
     assert set(outputs()) == {"0.tif", "2.tif", "3.tif"}
-    assert (OUT / "2.tif").read_text() == "mine"
+    assert (OUT / "2.tif").read_text(encoding="utf-8") == "mine"
 
 
 def test_existing_outputs_are_replaced_where_that_is_wanted(here):
     OUT.mkdir()
-    (OUT / "2.tif").write_text("mine")
+    (OUT / "2.tif").write_text("mine", encoding="utf-8")
     assert leave("in", "--out-dir", OUT, "--overwrite", "-k", 2) == 0
     before = outputs()
     os.utime(OUT / "0.tif", ns=(10**18, 10**18))
@@ -320,11 +321,11 @@ def test_a_terminal_is_told_at_the_end(quiet, said, here):
 
 
 def test_the_log_file_is_appended_to(here, capsys):
-    Path("run.log").write_text("before\n")
+    Path("run.log").write_text("before\n", encoding="utf-8")
     assert leave("in", "--out-dir", OUT, "--log-file", "run.log", "-k", 2) == 0
     corrupt("in/1.tif")
     assert leave("in", "--out-dir", OUT, "--log-file", "run.log", "-k", 2, "--skip-existing") == 1
-    first, *lines = Path("run.log").read_text().splitlines()
+    first, *lines = Path("run.log").read_text(encoding="utf-8").splitlines()
     assert first == "before"
     matches = [re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} (INFO|WARNING|ERROR) (.*)", line) for line in lines]
     told = [(match[1], re.sub(r"[\d.]+ s$", "_ s", match[2])) for match in matches]
@@ -342,7 +343,7 @@ def test_what_a_worker_says_is_said_once(capsys):
     assert leave("in/0.tif", "--out-dir", OUT, "--log-file", "run.log", *options) == 0
     warning = "in/0.tif: not converged after 1 iterations; raise --max-iter or --tol"
     assert capsys.readouterr().err == f"streamgmm: {warning}\n"
-    assert Path("run.log").read_text().count(f"WARNING {warning}\n") == 1
+    assert Path("run.log").read_text(encoding="utf-8").count(f"WARNING {warning}\n") == 1
 
 
 def test_the_log_file_takes_any_name(here, capsys):
@@ -357,7 +358,7 @@ def test_the_log_file_takes_any_name(here, capsys):
 
 def measured(path="metrics.prom"):
     """The metrics in a file, as Prometheus reads them."""
-    families = list(text_string_to_metric_families(Path(path).read_text()))
+    families = list(text_string_to_metric_families(Path(path).read_text(encoding="utf-8")))
     assert all(family.type == "gauge" and family.documentation for family in families)
     samples = [sample for family in families for sample in family.samples]
     assert all(sample.name.startswith("streamgmm_batch_") for sample in samples)
@@ -386,7 +387,7 @@ def test_metrics_are_what_prometheus_reads(here):
 
 def test_metrics_appear_whole(here):
     assert leave("in/0.tif", "--out-dir", OUT, "--metrics-file", "metrics.prom", "-k", 2) == 0
-    with open("metrics.prom") as before:  # as the node exporter reads them meanwhile
+    with open("metrics.prom", encoding="utf-8") as before:  # as the node exporter reads them meanwhile
         assert leave("in", "--out-dir", OUT, "--metrics-file", "metrics.prom", "-k", 2, "--skip-existing") == 0
         old = before.read()
     assert 'files{status="done"} 1\n' in old
@@ -419,7 +420,7 @@ def test_options_from_a_file(here):
     memory = "1GiB"
     report = "run.jsonl"
     """
-    Path("night.toml").write_text(options)
+    Path("night.toml").write_text(options, encoding="utf-8")
     assert leave("in", "--config", "night.toml") == 0
     expected = {"n_components": 3, "compression": "lzw", "pyramid": True, "tile_size": 16, "tol": 1e-3, "min_psnr": 3.0}
     assert report()[0]["fingerprint"] == run(overwrite=True, **expected)[0].fingerprint
@@ -427,7 +428,9 @@ def test_options_from_a_file(here):
 
 
 def test_the_command_line_wins(here):
-    Path("night.toml").write_text('components = 3\noverwrite = true\nout-dir = "elsewhere"\npyramid = true\nseed = 4\n')
+    Path("night.toml").write_text(
+        'components = 3\noverwrite = true\nout-dir = "elsewhere"\npyramid = true\nseed = 4\n', encoding="utf-8"
+    )
     given = ["--out-dir", OUT, "--components", 2, "--no-pyramid", "--report", "run.jsonl"]
     assert leave("in", *given, "--config", "night.toml") == 0  # wherever it stands
     assert leave("--config", "night.toml", *given, "in") == 0  # and overwrites
@@ -436,7 +439,9 @@ def test_the_command_line_wins(here):
 
 
 def test_all_options_may_stand_in_a_file(here, capsys):
-    Path("night.toml").write_text('out-dir = "out"\nverbose = true\nquiet = true\nbands = [2, 1, 3]\njobs = 2\n')
+    Path("night.toml").write_text(
+        'out-dir = "out"\nverbose = true\nquiet = true\nbands = [2, 1, 3]\njobs = 2\n', encoding="utf-8"
+    )
     assert leave("in", "--config", "night.toml", "-k", 2, "--report", "run.jsonl") == 0
     assert "3 files: 3 done" in capsys.readouterr().err
     assert report()[0]["fingerprint"] == run(bands=(2, 1, 3), overwrite=True)[0].fingerprint
@@ -468,7 +473,7 @@ WRONG = {
 @pytest.mark.parametrize("what", WRONG)
 def test_a_file_of_options_that_cannot_be_used(what, here, capsys):
     text, complaint = WRONG[what]
-    Path("night.toml").write_text(text)
+    Path("night.toml").write_text(text, encoding="utf-8")
     assert leave("in", "--out-dir", OUT, "--config", "night.toml") == 2
     error = capsys.readouterr().err
     assert complaint in error
@@ -683,12 +688,12 @@ def test_more_jobs_than_the_memory_holds(here, capsys):
 
 
 def model_of(path=OUT / "streamgmm-model.json"):
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def test_the_colours_of_a_model():
     model = streamgmm.fit_image("in/0.tif", n_components=4, threads=1)[0]
-    Path("model.json").write_text(model.to_json())
+    Path("model.json").write_text(model.to_json(), encoding="utf-8")
     assert leave("in", "--out-dir", OUT, "--model", "model.json", "--report", "run.jsonl") == 0
     for i, line in enumerate(report()):
         expected = streamgmm.apply(model, f"in/{i}.tif", "alone.tif", threads=1, overwrite=True)
@@ -700,14 +705,14 @@ def test_the_colours_of_a_model():
 def test_another_model_makes_other_outputs(here):
     for n_components, status in ((4, "done"), (4, "skipped"), (3, "done")):
         model = streamgmm.fit_image("in/0.tif", n_components=n_components, threads=1)[0]
-        Path("model.json").write_text(model.to_json())
+        Path("model.json").write_text(model.to_json(), encoding="utf-8")
         assert {entry.status for entry in run(model=Path("model.json"), skip_existing=True)} == {status}
 
 
 @pytest.mark.parametrize("content", [None, "{}", "no model"])
 def test_a_model_that_cannot_be_used(content, here, capsys):
     if content is not None:
-        Path("model.json").write_text(content)
+        Path("model.json").write_text(content, encoding="utf-8")
     assert leave("in", "--out-dir", OUT, "--model", "model.json") == 3
     assert capsys.readouterr().err.splitlines()[-1].startswith("streamgmm: model.json: ")
     assert here == []
@@ -716,7 +721,7 @@ def test_a_model_that_cannot_be_used(content, here, capsys):
 @pytest.mark.parametrize("given", [["--shared-palette", "pixels"], ["--shared-palette"], ["--config", "night.toml"]], ids=str)
 def test_a_shared_palette_is_that_of_all_pixels(given):
     write_tiff("in/0.tif", smooth(90, 80, seed=5))
-    Path("night.toml").write_text("shared-palette = true\n")
+    Path("night.toml").write_text("shared-palette = true\n", encoding="utf-8")
     assert leave("in", "--out-dir", OUT, *given, "-k", 3, "--threads", 1) == 0
     images = [f"in/{i}.tif" for i in range(3)]
     expected = streamgmm.fit_image(images, n_components=3, threads=1)[0]
@@ -819,7 +824,7 @@ def test_a_shared_model_that_is_damaged_is_fitted_again(here):
     run(shared_palette="pixels")
     before = outputs()
     for damage in ("", "[]", '"text"', "\udcfe"):
-        (OUT / "streamgmm-model.json").write_text(damage, errors="surrogateescape")
+        (OUT / "streamgmm-model.json").write_text(damage, errors="surrogateescape", encoding="utf-8")
         (OUT / "1.tif").unlink()
         run(shared_palette="pixels", skip_existing=True)
         assert outputs() == before
@@ -847,11 +852,7 @@ def deep(name, side=512, seed=0):
 def test_a_batch_that_is_asked_to_stop_goes_on_later(number, code, here):
     deep("in/1.tif")
     options = ["in", "--out-dir", OUT, "--report", "run.jsonl", "--metrics-file", "metrics.prom", *SLOW]
-    before = signal.signal(number, signal.SIG_DFL)  # a shell's background jobs ignore SIGINT, and their children inherit that
-    try:
-        process = start(*options)
-    finally:
-        signal.signal(number, before)
+    process = start(*options, preexec_fn=with_signals(signal.SIG_DFL, number))
     until(lambda: in_work("1.tif"))
     children = workers(process)
     time.sleep(0.3)
@@ -875,16 +876,24 @@ def test_a_batch_that_is_asked_to_stop_goes_on_later(number, code, here):
     assert set(outputs()) == {"0.tif", "1.tif", "2.tif"}
 
 
-@pytest.mark.parametrize("moment", ["loading", "working"])
+MOMENTS = {
+    "loading": workers,
+    "working": lambda process: in_work("0.tif"),
+    "one has no more to do": lambda process: (OUT / "1.tif").exists() and (OUT / "2.tif").exists() and in_work("0.tif"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_signal_to_all_processes_is_told_once(moment):
     deep("in/0.tif")
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        process = start("in", "--out-dir", OUT, *SLOW, start_new_session=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    until(lambda: workers(process) if moment == "loading" else in_work("0.tif"))
+    terminal = {"start_new_session": True, "preexec_fn": with_signals(signal.SIG_DFL, signal.SIGINT)}
+    process = start("in", "--out-dir", OUT, "--jobs", 2, *SLOW, **terminal)
+    until(lambda: MOMENTS[moment](process))
+    if moment != "loading":
+        process.send_signal(signal.SIGSTOP)  # so that its workers get it first
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGCONT)
     code, output, error = finish(process)
     assert (code, output) == (130, "")
     assert re.fullmatch(r"(streamgmm: \d files: .*\n)?streamgmm: interrupted.*; the same command goes on from there\n", error)
@@ -912,9 +921,9 @@ def test_a_batch_goes_on_once(interrupted, here):
 
 
 def test_a_batch_that_goes_on_takes_nothing_that_is_not_its_own(interrupted, here):
-    (OUT / "2.tif").write_text("mine")
+    (OUT / "2.tif").write_text("mine", encoding="utf-8")
     assert statuses() == ["skipped", "done", "failed"]
-    assert (OUT / "2.tif").read_text() == "mine"
+    assert (OUT / "2.tif").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize("options", [{"resume": False}, {"seed": 1}, {"out_dir": OUT, "suffix": ".tiff"}])
@@ -937,7 +946,7 @@ def finish_whole(options):
     return made
 
 
-def killed(options, n_kills, seed):
+def check_kills(options, n_kills, seed):
     """Kill a batch at random moments until it has been killed so often, then let it end."""
     begin = time.monotonic()
     expected = finish_whole(options)
@@ -965,7 +974,7 @@ def killed(options, n_kills, seed):
 def test_a_batch_that_is_killed_goes_on():
     for i in range(2):
         deep(f"in/{i}.tif", seed=i)
-    killed(HARD, 2, seed=1)
+    check_kills(HARD, 2, seed=1)
 
 
 @pytest.mark.slow
@@ -975,7 +984,7 @@ def test_a_batch_that_is_killed_many_times_goes_on(shared):
         deep(f"in/{i}.tif", seed=i, side=1536)
     Path("in/1").mkdir()
     deep("in/1/x.tif", seed=7)
-    killed(["--recursive", *shared, *HARD], 20, seed=2)
+    check_kills(["--recursive", *shared, *HARD], 20, seed=2)
 
 
 def test_two_batches_at_once(here):

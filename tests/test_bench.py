@@ -14,7 +14,10 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 @pytest.mark.slow
 def test_bench_prints_every_row(tmp_path):
     done = subprocess.run(
-        [sys.executable, SCRIPTS / "bench.py", "--work", tmp_path, "--smoke"], capture_output=True, text=True, timeout=300
+        [sys.executable, SCRIPTS / "bench.py", "--work", tmp_path, "--smoke"],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     for what in (

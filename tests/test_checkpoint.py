@@ -16,8 +16,28 @@ from streamgmm.cli import main
 from streamgmm.image.tiff import TiffImage
 from streamgmm.jobs import checkpoint as module
 from streamgmm.jobs.checkpoint import SHARE, Checkpoint
+from streamgmm.jobs.fingerprint import content
 
 from .images import posterized, smooth, write_tiff
+
+# --- What a job is known by ---
+
+
+def test_a_file_is_known_by_its_size_and_sixteen_pieces_of_64_kib(tmp_path):
+    """A change of the first or last byte of any piece is a change of the file."""
+    path, size, piece = tmp_path / "large", 5_000_000, 1 << 16
+    data = bytearray(np.random.default_rng(0).bytes(size))
+    path.write_bytes(data)
+    known = [content(path)]
+    for i in range(16):
+        for place in (i * (size - piece) // 15, i * (size - piece) // 15 + piece - 1):
+            data[place] ^= 1
+            path.write_bytes(data)
+            assert content(path) not in known, (i, place)
+            known.append(content(path))
+    path.write_bytes(data + b"\0")
+    assert content(path) not in known
+
 
 # --- Saved states ---
 
@@ -189,7 +209,7 @@ def originals(tmp_path_factory):
         for seed in range(2):
             writer.write(smooth(70, 90, 2, seed=seed), extrasamples=["unspecified"], **GREY)
     mixture, _ = streamgmm.fit_image(folder / "photo.tif", n_components=3, threads=1)
-    (folder / "model.json").write_text(mixture.to_json())
+    (folder / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     return folder
 
 
@@ -381,7 +401,7 @@ def test_another_model_begins_again(folder, run, whole):
     run(command, whole("apply").late)
     assert left_over(folder) != []
     mixture, _ = streamgmm.fit_image(folder / "photo.tif", n_components=5, threads=1)
-    (folder / "model.json").write_text(mixture.to_json())
+    (folder / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     run(command)
     after = taken(folder)
     run(command)

@@ -22,6 +22,7 @@ from streamgmm.cli import main
 from streamgmm.cli.terminal import PHASES
 
 from .images import PHOTO, posterized, smooth, write_tiff
+from .processes import with_signals
 
 COMMAND = [sys.executable, "-m", "streamgmm"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -30,7 +31,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 def run(*arguments, **options):
     """Run the command in a process of its own."""
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, encoding="utf-8", timeout=300, **options)
 
 
 def leave(*arguments):
@@ -59,7 +60,7 @@ def source(tmp_path_factory):
 def model(source):
     """A model file."""
     path = source.parent / "model.json"
-    path.write_text(streamgmm.fit_image(source, n_components=4, threads=1)[0].to_json())
+    path.write_text(streamgmm.fit_image(source, n_components=4, threads=1)[0].to_json(), encoding="utf-8")
     return path
 
 
@@ -130,7 +131,7 @@ def test_an_option_of_quantize_is_that_of_the_library(option, source, tmp_path, 
 def test_an_option_of_fit_is_that_of_the_library(option, source, tmp_path, less_seeding):
     mixture, _ = streamgmm.fit_image(source, **{"n_components": 3, "threads": 1} | OPTIONS[option])
     assert leave("fit", source, "-o", tmp_path / "model.json", "-k", 3, "--threads", 1, *option.split()) == 0
-    assert (tmp_path / "model.json").read_text() == mixture.to_json()
+    assert (tmp_path / "model.json").read_text(encoding="utf-8") == mixture.to_json()
 
 
 @pytest.mark.parametrize("option", [*READ_OPTIONS, *WRITE_OPTIONS, "--chunk-size 1MiB", "--threads 2"])
@@ -191,8 +192,8 @@ def test_a_fit_may_start_from_a_model(source, model, tmp_path):
         tmp_path / "report.json",
     ]
     assert leave(*arguments) == 0
-    report = json.loads((tmp_path / "report.json").read_text())
-    np.testing.assert_allclose(report["model"]["means"], json.loads(model.read_text())["means"], atol=0.02)
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    np.testing.assert_allclose(report["model"]["means"], json.loads(model.read_text(encoding="utf-8"))["means"], atol=0.02)
 
 
 def test_several_images_are_fitted_as_one(tmp_path):
@@ -200,8 +201,9 @@ def test_several_images_are_fitted_as_one(tmp_path):
     assert (
         leave("fit", *paths, "-o", tmp_path / "model.json", "-k", 3, "--threads", 1, "--report", tmp_path / "report.json") == 0
     )
-    assert (tmp_path / "model.json").read_text() == streamgmm.fit_image(paths, n_components=3, threads=1)[0].to_json()
-    assert json.loads((tmp_path / "report.json").read_text())["input"] == [str(path) for path in paths]
+    mixture, _ = streamgmm.fit_image(paths, n_components=3, threads=1)
+    assert (tmp_path / "model.json").read_text(encoding="utf-8") == mixture.to_json()
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["input"] == [str(path) for path in paths]
 
 
 @pytest.mark.parametrize(
@@ -244,9 +246,9 @@ def test_a_report_on_standard_output_is_all_there_is(command, source, model, tmp
 
 def test_a_report_file_replaces_an_old_one(source, tmp_path):
     report = tmp_path / "report.json"
-    report.write_text("old")
+    report.write_text("old", encoding="utf-8")
     assert leave("quantize", source, tmp_path / "out.tif", "--threads", 1, "--report", report) == 0
-    assert json.loads(report.read_text())["output"] == str(tmp_path / "out.tif")
+    assert json.loads(report.read_text(encoding="utf-8"))["output"] == str(tmp_path / "out.tif")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tif", "report.json"]
 
 
@@ -258,7 +260,7 @@ def test_an_output_is_replaced_when_asked(source, tmp_path):
     model = tmp_path / "model.json"
     model.write_bytes(b"old")
     assert leave("fit", source, "-o", model, "--threads", 1, "--overwrite") == 0
-    assert json.loads(model.read_text())["n_components"] == 16
+    assert json.loads(model.read_text(encoding="utf-8"))["n_components"] == 16
 
 
 @pytest.mark.parametrize("name", ["a b.tif", "日本語 é.tif", "out", "*.tif", "a'b\"c.tif", "new\nline.tif"])
@@ -457,11 +459,8 @@ def test_an_error_on_a_terminal_is_one_line_after_the_bars(tmp_path):
 def test_an_interrupt_before_there_is_any_work(tmp_path):
     os.mkfifo(tmp_path / "in.tif")  # an input that never comes
     command = [*COMMAND, "quantize", tmp_path / "in.tif", tmp_path / "out.tif"]
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it, and so would our child
-    try:
-        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    process = subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=with_signals(signal.SIG_DFL, signal.SIGINT), **pipes)
     time.sleep(2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -473,7 +472,7 @@ def test_an_interrupt_before_there_is_any_work(tmp_path):
 
 def printed_by(program):
     """What a program prints."""
-    return subprocess.check_output([sys.executable, "-c", program], env=ENVIRONMENT, text=True)
+    return subprocess.check_output([sys.executable, "-c", program], env=ENVIRONMENT, encoding="utf-8")
 
 
 def test_importing_takes_less_than_a_fifth_of_a_second():

@@ -226,7 +226,7 @@ def test_a_model_of_floats_keeps_its_range_for_other_images(tmp_path):
     corner = pixels[10:30, 5:25]
     assert (corner.min(), corner.max()) != (pixels.min(), pixels.max())
     mixture, _ = fit_image(pixels)
-    (model := tmp_path / "model.json").write_text(mixture.to_json())
+    (model := tmp_path / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     streamgmm.apply(model, pixels, tmp_path / "whole.tif", threads=1)
     streamgmm.apply(model, corner, tmp_path / "corner.tif", threads=1)
     np.testing.assert_array_equal(
@@ -847,6 +847,7 @@ FAMILIES = {
 }  # fmt: skip
 
 
+@pytest.mark.collection
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_of_the_collection_holds_one_picture(family):
@@ -880,6 +881,7 @@ SEQUENCES = {
 }
 
 
+@pytest.mark.collection
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_samples_that_count_up_are_read_so(name):
     bits, bands = SEQUENCES[name], int(re.match(r"\d", name)[0])

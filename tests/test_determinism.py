@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -99,6 +100,18 @@ def test_two_processes_write_the_same_bytes(method, tmp_path):
         environment = {"PYTHONHASHSEED": str(number), "PATH": "", "HOME": str(tmp_path)}
         subprocess.run([*command, tmp_path / f"{number}.tif", *options], check=True, env=environment)
     assert (tmp_path / "0.tif").read_bytes() == (tmp_path / "1.tif").read_bytes()
+
+
+def test_threads_of_the_caller_write_the_same_bytes_at_once(source, tmp_path):
+    jobs = [(method, threads) for method in METHODS for threads in (1, 2)]
+
+    def job(number):
+        method, threads = jobs[number]
+        return digest(source, tmp_path / f"{number}.tif", method=method, threads=threads)
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        digests = list(pool.map(job, range(len(jobs))))
+    assert digests == [expected(source, source.parent / "out.tif", method) for method, _ in jobs]
 
 
 def test_a_run_after_one_that_was_cancelled_writes_the_same_bytes(tmp_path):

@@ -82,7 +82,7 @@ def test_a_spool_elsewhere_needs_its_room_there(folder, monkeypatch):
 
 
 def test_models_are_applied_with_the_same_check(folder, free, capsys):
-    (folder / "model.json").write_text(streamgmm.fit_image("noise.tif", n_components=4)[0].to_json())
+    (folder / "model.json").write_text(streamgmm.fit_image("noise.tif", n_components=4)[0].to_json(), encoding="utf-8")
     free(10)
     with pytest.raises(SystemExit) as exit_:
         main(["apply", "model.json", "noise.tif", "out.tif"])

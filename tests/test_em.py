@@ -185,7 +185,7 @@ images = st.integers(1, 4).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(images, st.sampled_from(COVARIANCE_TYPES), st.integers(1, 6), st.sampled_from([0, 1e-6, 1e-3]))
 def test_the_log_likelihood_never_falls_and_the_mixture_is_sound(pixels, covariance_type, n_components, reg_covar):
     table = ColourTable.of(pixels)

@@ -4,13 +4,13 @@ import contextlib
 import errno
 import os
 import re
-import resource
 import shutil
 import signal
 import stat
 import subprocess
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,15 +20,16 @@ import tifffile
 from PIL import Image
 
 import streamgmm
-from streamgmm.cli import main
 from streamgmm.image.segments import SharedFile
-from streamgmm.jobs import checkpoint
 from streamgmm.jobs.lock import locked
 
 from .images import smooth, write_tiff
+from .processes import become_nobody, in_child, limit_files, run_here
 
 INPUT, OUTPUT, LOCKED, STOPPED = 3, 4, 7, 143
+# Constants of the package that make many places of a small image, where everything is saved that may be.
 SMALLER = {"jobs.pixels.TASK_PIXELS": 1 << 12, "jobs.pixels.ROUND": 2, "model.seeding.RESTARTS": 1, "model.seeding.LONG": 10}
+SMALLER |= {"jobs.checkpoint.INTERVAL": 0, "jobs.checkpoint.SHARE": 0}
 WRITE = "-k 3 --tol 0.01 --tile-size 32 --pyramid --threads 2 --overwrite"
 MORE = "--confidence out/sure.tif --palette-out out/palette.json --report out/report.json"
 EXACT = f"quantize in.tif out/out.tif {WRITE}"
@@ -38,49 +39,37 @@ OUTPUTS = ("out.tif", "sure.tif", "palette.json", "report.json")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with an image of many places, where everything is saved that may be."""
+    """A working folder with an image, and a folder for outputs."""
     write_tiff(tmp_path / "in.tif", smooth(130, 150, 2), tile=(32, 32), compression="deflate")
     monkeypatch.chdir(tmp_path)
-    for name, value in SMALLER.items():
-        monkeypatch.setattr(f"streamgmm.{name}", value)
-    monkeypatch.setattr(checkpoint, "INTERVAL", 0)
-    monkeypatch.setattr(checkpoint, "SHARE", 0)
     (tmp_path / "out").mkdir()
     return tmp_path
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
+def run(arguments, moment=None, happens=None):
     """Run a command, where something happens once at some moment: in the middle of a phase, or when an output is in place."""
+    calls, replace = [], os.replace
 
-    def run(command, moment=None, happens=None):
-        calls, replace = [], os.replace
+    def progress(phase, done, total):
+        if phase == moment and (done or not total) and not calls:
+            calls.append(moment)
+            happens()
 
-        def progress(phase, done, total):
-            if phase == moment and (done or not total) and not calls:
-                calls.append(moment)
-                happens()
+    def replaced(source, target):
+        replace(source, target)
+        if Path(target).name == moment and not calls:
+            calls.append(moment)
+            happens()
 
-        def replaced(source, target):
-            replace(source, target)
-            if Path(target).name == moment and not calls:
-                calls.append(moment)
-                happens()
-
-        with monkeypatch.context() as patch:
-            patch.setattr("streamgmm.cli.commands.progress_bars", lambda *_: contextlib.nullcontext(progress))
-            patch.setattr(os, "replace", replaced)
-            try:
-                main(command.split() if isinstance(command, str) else command)
-                code = 0
-            except SystemExit as left:
-                code = left.code
-        assert len(calls) == (moment is not None)
-        printed = capsys.readouterr()
-        assert (printed.out, printed.err.count("\n")) == ("", int(code != 0)), printed.err
-        return code, printed.err
-
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALLER.items():
+            patch.setattr(f"streamgmm.{name}", value)
+        patch.setattr("streamgmm.cli.commands.progress_bars", lambda *_: contextlib.nullcontext(progress))
+        patch.setattr(os, "replace", replaced)
+        code, output, error = run_here(arguments.split() if isinstance(arguments, str) else arguments)
+    assert len(calls) == (moment is not None)
+    assert (output, error.count("\n")) == ("", int(code != 0)), error
+    return code, error
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +79,16 @@ def known():
 
 
 @pytest.fixture
-def whole(known, folder, run):
+def whole(known, folder):
     """Leave what a command makes in the output folder: made by the command, once for all tests, or as it was made."""
 
-    def whole(command):
-        if command not in known:
-            assert run(command)[0] == 0
-            known[command] = contents("out")
-        for name, data in known[command].items():
+    def whole(arguments):
+        if arguments not in known:
+            assert run(arguments)[0] == 0
+            known[arguments] = contents("out")
+        for name, data in known[arguments].items():
             (folder / "out" / name).write_bytes(data)
-        return known[command]
+        return known[arguments]
 
     return whole
 
@@ -142,18 +131,6 @@ def fill(folder):
             file.write(bytes(1 << 12))
 
 
-@pytest.fixture
-def full(request, folder):
-    """How a disk becomes full, what it says then, and how there is room again."""
-    if request.param == "a limit":
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1])), "file too large", lambda: None
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    else:
-        with tmpfs(folder / "out", "4m"):
-            yield lambda: fill(folder / "out"), "no space left on device", (folder / "out" / "filler").unlink
-
-
 # --- Full disks ---
 
 # What is being written when the disk becomes full: saved states, spools, the outputs, and the report.
@@ -168,35 +145,43 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("moment", "full"),
-    [
-        *((moment, "a limit") for moment in MOMENTS),
-        *((moment, "a small file system") for moment in ("fit", "reduce", "write")),
-        *(pytest.param(moment, "a small file system", marks=pytest.mark.slow) for moment in list(MOMENTS)[:-1]),
-    ],
-    indirect=["full"],
-)
-def test_a_disk_that_becomes_full(moment, full, folder, run, whole):
-    becomes_full, reason, room = full
-    command, before, out = MOMENTS[moment], resource.getrlimit(resource.RLIMIT_FSIZE), folder / "out"
-    expected = whole(command)
+def check_full_disk(moment, reason, run_until_full, folder, whole):
+    """What is not in place when the disk becomes full is as before; when there is room again, all of it comes."""
+    arguments, out = MOMENTS[moment], folder / "out"
+    expected = whole(arguments)
     for name in expected:
-        (out / name).write_text(f"earlier {name}")
-    code, error = run(command, moment, becomes_full)
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    room()
+        (out / name).write_text(f"earlier {name}", encoding="utf-8")
+    code, error = run_until_full(arguments)
     done = OUTPUTS.index(moment) + 1 if moment in OUTPUTS else 0
     assert code == OUTPUT
     failed = "(out|sure).tif" if moment in ("label", "reduce") else OUTPUTS[done].replace(".", r"\.")
     assert re.fullmatch(rf"streamgmm: out/{failed}: cannot be written \({reason}\); nothing was left there\n", error)
     earlier = {name: f"earlier {name}".encode() for name in expected}
     assert contents(out) == earlier | {name: expected[name] for name in OUTPUTS[:done]}
-    assert run(command)[0] == 0
+    assert run(arguments)[0] == 0
     assert images(contents(out)) == images(expected)
 
 
-def test_a_work_folder_that_is_full_where_the_output_has_room(folder, run, whole):
+@pytest.mark.parametrize("moment", ["count", slow("sample"), "fit", slow("label"), slow("reduce"), "write", "palette.json"])
+def test_files_that_may_grow_no_more(moment, folder, whole):
+    def run_until_full(arguments):
+        return in_child(partial(run, arguments, moment, partial(limit_files, 0)))
+
+    check_full_disk(moment, "file too large", run_until_full, folder, whole)
+
+
+@pytest.mark.parametrize("moment", [slow("count"), slow("sample"), "fit", slow("label"), "reduce", "write"])
+def test_a_disk_that_becomes_full(moment, folder, whole):
+    def run_until_full(arguments):
+        code, error = run(arguments, moment, partial(fill, folder / "out"))
+        (folder / "out" / "filler").unlink()
+        return code, error
+
+    with tmpfs(folder / "out", "4m"):
+        check_full_disk(moment, "no space left on device", run_until_full, folder, whole)
+
+
+def test_a_work_folder_that_is_full_where_the_output_has_room(folder, whole):
     (folder / "work").mkdir()
     command = f"{STREAMING} --work-dir work"
     expected = whole(command)
@@ -211,7 +196,7 @@ def test_a_work_folder_that_is_full_where_the_output_has_room(folder, run, whole
         assert (contents("out"), contents("work")) == (expected, {})
 
 
-def test_a_disk_that_is_full_already(folder, run):
+def test_a_disk_that_is_full_already(folder):
     with tmpfs(folder / "out", "1m"):
         fill(folder / "out")
         code, error = run(EXACT)
@@ -221,7 +206,7 @@ def test_a_disk_that_is_full_already(folder, run):
         assert run(EXACT)[0] == 0
 
 
-def test_a_model_on_a_full_disk(folder, run):
+def test_a_model_on_a_full_disk(folder):
     command = "fit in.tif -o out/model.json -k 3 --tol 0.01 --method stream --overwrite"
     with tmpfs(folder / "out", "4m"):
         assert run(command)[0] == 0
@@ -235,7 +220,7 @@ def test_a_model_on_a_full_disk(folder, run):
         assert contents("out") == expected
 
 
-def test_of_several_outputs_all_appear_or_none(folder, run):
+def test_of_several_outputs_all_appear_or_none(folder):
     command = f"{STREAMING} {MORE}".replace(" --overwrite", "")
     with tmpfs(folder / "out", "4m"):
         assert run(command, "write", lambda: fill(folder / "out"))[0] == OUTPUT
@@ -275,7 +260,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_system_that_refuses(refusal, folder, run, whole, monkeypatch):
+def test_a_system_that_refuses(refusal, folder, whole, monkeypatch):
     name, number, only = REFUSALS[refusal]
     command = f"{STREAMING} --palette-out out/palette.json"
     expected = whole(command)
@@ -295,7 +280,7 @@ def test_a_system_that_refuses(refusal, folder, run, whole, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
-def test_a_lock_that_cannot_be_made(number, folder, run, monkeypatch):
+def test_a_lock_that_cannot_be_made(number, folder, monkeypatch):
     works = os.open
 
     def fails(path, *arguments, **more):
@@ -314,26 +299,13 @@ def test_a_lock_that_cannot_be_made(number, folder, run, monkeypatch):
     assert run(EXACT)[0] == 0
 
 
-def test_a_file_system_that_is_read_only(folder, run):
+def test_a_file_system_that_is_read_only(folder):
     with tmpfs(folder / "out", "4m"):
         subprocess.run(["mount", "-o", "remount,ro", folder / "out"], check=True)
         code, error = run(EXACT)
         assert (code, error.startswith("streamgmm: out/out.tif: folder out is read-only; ")) == (OUTPUT, True)
         subprocess.run(["mount", "-o", "remount,rw", folder / "out"], check=True)
         assert run(EXACT)[0] == 0
-
-
-@contextlib.contextmanager
-def nobody():
-    """Be one who owns nothing here, or who one is."""
-    root = os.geteuid() == 0
-    if root:
-        os.setresuid(65534, 65534, 0)
-    try:
-        yield
-    finally:
-        if root:
-            os.setresuid(0, 0, 0)
 
 
 @pytest.fixture
@@ -347,21 +319,20 @@ def public(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("moment", [slow("sample"), slow("label"), "write"])
-def test_a_folder_that_becomes_read_only(moment, public, run):
+def test_a_folder_that_becomes_read_only(moment, public):
     assert run(STREAMING)[0] == 0
     expected = contents("out")
     (public / "out" / "out.tif").write_bytes(b"earlier")
     (public / "out").chmod(0o777)
-    with nobody():
-        code, error = run(STREAMING, moment, lambda: set_mode(public / "out", 0o555))
+    before = partial(run, STREAMING.replace("out/", "")), become_nobody
+    code, error = in_child(*before, partial(run, STREAMING, moment, partial(set_mode, public / "out", 0o555)))
     assert (code, error) == (
         OUTPUT,
         "streamgmm: out/out.tif: cannot be written (permission denied); nothing was left there\n",
     )
     set_mode(public / "out", 0o777)
     assert (public / "out" / "out.tif").read_bytes() == b"earlier"
-    with nobody():
-        assert run(STREAMING)[0] == 0
+    assert in_child(*before, partial(run, STREAMING)) == (0, "")
     assert contents("out") == expected
 
 
@@ -376,7 +347,7 @@ def set_mode(path, mode):
 
 
 @pytest.mark.parametrize("moment", [slow("sample"), "fit", slow("label"), slow("reduce"), "write"])
-def test_a_folder_that_vanishes(moment, folder, run, whole):
+def test_a_folder_that_vanishes(moment, folder, whole):
     expected = whole(STREAMING)
     code, error = run(STREAMING, moment, lambda: shutil.rmtree(folder / "out"))
     assert (code, error) == (
@@ -390,7 +361,7 @@ def test_a_folder_that_vanishes(moment, folder, run, whole):
 
 
 @pytest.mark.parametrize("moment", [slow("sample"), "label", slow("reduce")])
-def test_a_work_folder_that_vanishes(moment, folder, run, whole):
+def test_a_work_folder_that_vanishes(moment, folder, whole):
     (folder / "work").mkdir()
     command = f"{STREAMING} --work-dir work"
     expected = whole(command)
@@ -407,7 +378,7 @@ def test_a_work_folder_that_vanishes(moment, folder, run, whole):
 
 
 @pytest.mark.parametrize("moment", [slow("sample"), "fit", slow("label"), "reduce"])
-def test_an_input_that_vanishes_while_it_is_read(moment, folder, run, whole):
+def test_an_input_that_vanishes_while_it_is_read(moment, folder, whole):
     expected = whole(STREAMING)
     (folder / "out" / "out.tif").write_bytes(b"earlier")
     code, error = run(STREAMING, moment, lambda: (folder / "in.tif").rename("away"))
@@ -418,7 +389,7 @@ def test_an_input_that_vanishes_while_it_is_read(moment, folder, run, whole):
     assert contents("out") == expected
 
 
-def test_a_png_that_vanishes_when_it_is_decoded_has_been_read(folder, run):
+def test_a_png_that_vanishes_when_it_is_decoded_has_been_read(folder):
     Image.fromarray(smooth(130, 150, 3)).save(folder / "in.tif", "png")
     assert run(STREAMING)[0] == 0
     expected = contents("out")
@@ -426,7 +397,7 @@ def test_a_png_that_vanishes_when_it_is_decoded_has_been_read(folder, run):
     assert contents("out") == expected
 
 
-def test_a_link_that_points_to_another_input_while_it_is_read(folder, run):
+def test_a_link_that_points_to_another_input_while_it_is_read(folder):
     (folder / "in.tif").rename("first.tif")
     shutil.copy("first.tif", "second.tif")
     (folder / "in.tif").symlink_to("first.tif")
@@ -458,7 +429,7 @@ REACHED = {
 
 @pytest.mark.parametrize("reached", [slow("all"), "all but the label", slow("the spool"), slow("what was saved")])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_power_that_fails_leaves_what_never_makes_a_wrong_result(damage, reached, folder, run, whole):
+def test_power_that_fails_leaves_what_never_makes_a_wrong_result(damage, reached, folder, whole):
     command = f"{STREAMING} --confidence out/sure.tif"
     expected = whole(command)
     for moment in ("fit", "reduce"):
@@ -490,7 +461,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_any_name_of_an_input_and_an_output(kind, folder, run, whole, monkeypatch):
+def test_any_name_of_an_input_and_an_output(kind, folder, whole, monkeypatch):
     name = NAMES[kind]
     expected = whole(STREAMING)
     (folder / "in").mkdir()
@@ -504,7 +475,7 @@ def test_any_name_of_an_input_and_an_output(kind, folder, run, whole, monkeypatc
     assert {path.name for path in (folder / "in").iterdir()} == {name, "out"}
 
 
-def test_a_link_to_an_input_is_followed(folder, run, whole):
+def test_a_link_to_an_input_is_followed(folder, whole):
     expected = whole(STREAMING)
     (folder / "in.tif").rename(folder / "elsewhere.tif")
     (folder / "in.tif").symlink_to("elsewhere.tif")
@@ -514,7 +485,7 @@ def test_a_link_to_an_input_is_followed(folder, run, whole):
 
 
 @pytest.mark.parametrize("target", ["there", "absent"])
-def test_a_link_in_the_place_of_an_output_is_replaced_and_its_target_is_not(target, folder, run):
+def test_a_link_in_the_place_of_an_output_is_replaced_and_its_target_is_not(target, folder):
     (folder / "there").write_bytes(b"precious")
     (folder / "out" / "out.tif").symlink_to(folder / target)
     assert run(STREAMING)[0] == 0
@@ -524,7 +495,7 @@ def test_a_link_in_the_place_of_an_output_is_replaced_and_its_target_is_not(targ
     assert not (folder / "absent").exists()
 
 
-def test_a_folder_by_two_names_is_one_folder(folder, run, whole):
+def test_a_folder_by_two_names_is_one_folder(folder, whole):
     expected = whole(STREAMING)
     (folder / "way").symlink_to("out")
     through = STREAMING.replace("out/", "way/")

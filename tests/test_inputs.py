@@ -29,7 +29,7 @@ def command(monkeypatch):
     def run(*arguments):
         with pytest.raises(SystemExit) as left:
             main(["batch", "--report", "run.jsonl", "-k", "2", *arguments])
-        return left.value.code, [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
+        return left.value.code, [json.loads(line) for line in Path("run.jsonl").read_text(encoding="utf-8").splitlines()]
 
     monkeypatch.setattr(batch, "in_processes", lambda function, tasks, size: ((task, function(task)) for task in tasks))
     return run
@@ -213,9 +213,9 @@ NAMES = [
 
 
 @pytest.mark.parametrize("how", ["names", "folder"])
-def test_any_name(how, command):
+def test_any_name(how, command, monkeypatch):
     image(*(f"in/{name}" for name in NAMES))
-    os.chdir("in")
+    monkeypatch.chdir("in")
     inputs = NAMES if how == "names" else ["."]
     code, lines = command("--out-dir", "../out", "--", *inputs)
     assert (code, {line["input"] for line in lines}) == (0, set(NAMES))
@@ -269,12 +269,12 @@ def test_a_link_to_nowhere_costs_only_itself(target, command):
     assert (code, [(line["input"], line["exit_code"]) for line in lines]) == (1, [("in/a.tif", 0), ("in/self.tif", 3)])
 
 
-def test_a_folder_may_be_named_from_anywhere(command, folder):
+def test_a_folder_may_be_named_from_anywhere(command, folder, monkeypatch):
     image("in/a.tif")
     code, lines = command(str(folder / "in"), "--out-dir", str(folder / "out"))
     assert (code, lines[0]["output"]) == (0, str(folder / "out" / "a.tif"))
     shutil.rmtree("out")
-    os.chdir("in")
+    monkeypatch.chdir("in")
     code, lines = command("..//in/./a.tif", "--out-dir", "../out")
     assert (code, lines[0]["output"]) == (0, "../out/a.tif")
 

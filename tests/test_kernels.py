@@ -111,6 +111,7 @@ def test_blocks_shrink_for_thousands_of_components_and_stay_whole_vectors():
     assert sizes == [BLOCK, BLOCK, 208, 16]
 
 
+@pytest.mark.collection
 @pytest.mark.parametrize("iterations", [0, 20])
 def test_a_16_bit_photograph(iterations):
     pixels = tifffile.imread(shared_file("geo/riocolor__rgb16.tif")).reshape(-1, 3)[::97]
@@ -319,7 +320,7 @@ def run_script(script, *arguments, **environment):
         cwd=root,
         env={**os.environ, **environment},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         timeout=300,
     )

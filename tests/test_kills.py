@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from .images import smooth, write_tiff
+from .processes import with_signals
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -31,6 +32,7 @@ PHASES = {
 }
 SLOWER = ("a colour table", "masked floats")
 OUTPUTS = ("out.tif", "sure.tif")
+ASKING = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 
 
 def deep(side):
@@ -61,12 +63,11 @@ class Job:
     phases: dict[str, float]
     seconds: float
 
-    def start(self, *more, program=("-m", "streamgmm")):
-        """Start the command."""
-        command = [sys.executable, *program, *self.command, *more]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def start(self, *more, program=("-m", "streamgmm"), handler=signal.SIG_DFL):
+        """Start the command, with its signals as they are in a terminal, or ignored as under nohup."""
+        command, before = [sys.executable, *program, *self.command, *more], with_signals(handler, *ASKING)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+        return subprocess.Popen(command, cwd=self.folder, env=ENVIRONMENT, preexec_fn=before, **pipes)
 
     def outputs(self):
         """The outputs there are."""
@@ -265,20 +266,8 @@ def test_kills_at_any_time_of_a_long_run(large):
 # --- Signals that ask ---
 
 
-ASKING = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
-
-
-@pytest.fixture
-def unignored():
-    """Signals as they are in a terminal: a shell's background jobs ignore SIGINT, and their children inherit that."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in ASKING}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("n_times", [1, pytest.param(4, marks=pytest.mark.slow)])
-def test_a_run_that_is_asked_to_stop_says_where_it_was(n_times, small, unignored):
+def test_a_run_that_is_asked_to_stop_says_where_it_was(n_times, small):
     job, told = small("streaming"), []
     for process, number in kills(job, list(ASKING) * n_times, seed=4):
         begin = time.monotonic()
@@ -297,11 +286,7 @@ def test_a_run_that_is_asked_to_stop_says_where_it_was(n_times, small, unignored
 
 def test_an_ignored_signal_is_ignored(small):
     job = small("streaming")
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
-    try:
-        process = job.start()
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    process = job.start(handler=signal.SIG_IGN)
     time.sleep(0.6 * job.seconds)
     process.send_signal(signal.SIGHUP)
     assert process.communicate(timeout=60) == ("", "")

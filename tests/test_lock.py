@@ -31,14 +31,15 @@ def originals(tmp_path_factory):
     """An image of two bands, whose colours are soon counted, and a model."""
     folder = tmp_path_factory.mktemp("originals")
     write_tiff(folder / "in.tif", smooth(100, 120, 2), compression="deflate", tile=(64, 64))
-    (folder / "model.json").write_text(streamgmm.fit_image(folder / "in.tif", n_components=3, threads=1)[0].to_json())
+    mixture, _ = streamgmm.fit_image(folder / "in.tif", n_components=3, threads=1)
+    (folder / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     return folder
 
 
 def start(*arguments, program=COMMAND):
     """Start a process in the working folder."""
     command = [*program, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT)
 
 
 def leave(process):
@@ -63,7 +64,7 @@ with locked(Path(sys.argv[1])):
 def holder(output):
     """A process that holds the lock of an output until the block ends."""
     command = [sys.executable, "-c", HOLD, output]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT) as process:
         assert process.stdout.readline() == "held\n"
         try:
             yield process
@@ -159,7 +160,7 @@ def test_the_lock_of_a_killed_run_is_taken_over(folder):
         other.kill()
         other.wait()
         assert left_over(folder) == [".streamgmm.out.lock"]
-        assert f"pid {other.pid}" in (folder / ".streamgmm.out.lock").read_text()
+        assert f"pid {other.pid}" in (folder / ".streamgmm.out.lock").read_text(encoding="utf-8")
         main(COMMANDS["quantize"])
     assert left_over(folder) == []
 
@@ -192,10 +193,10 @@ for _ in range(30):
 
 
 def test_the_lock_is_held_by_one_at_a_time(folder):
-    (folder / "counter").write_text("0")
+    (folder / "counter").write_text("0", encoding="utf-8")
     for process in [start(program=[sys.executable, "-c", COUNT]) for _ in range(4)]:
         assert leave(process) == (0, "")
-    assert (folder / "counter").read_text() == "120"
+    assert (folder / "counter").read_text(encoding="utf-8") == "120"
     assert left_over(folder) == []
 
 

@@ -40,6 +40,7 @@ USAGE, MEMORY = 2, 5
 MIB = 1 << 20
 NEEDED = BASELINE + MARGIN  # for any job
 LIMITS = {"384MiB": 384 * MIB, "512MiB": 512 * MIB, "1GiB": 1024 * MIB}
+TOO_LITTLE = "240MiB"  # for counters of all colours
 
 SIDE, COMPONENTS = 512, 4
 
@@ -158,6 +159,30 @@ def test_counters_that_do_not_fit(folder, caplog):
     assert warnings[0].startswith("in.tif: counters for all colours do not fit into 277 MiB; reading every pixel")
 
 
+def test_a_run_that_counted_with_much_memory_goes_on_with_too_little_for_the_counters(folder, monkeypatch):
+    smaller = {"pixels.TASK_PIXELS": 1 << 14, "pixels.ROUND": 2, "checkpoint.INTERVAL": 0, "checkpoint.SHARE": 0}
+    for name, value in smaller.items():
+        monkeypatch.setattr(f"streamgmm.jobs.{name}", value)
+    expected = quantize(method="stream")[1]
+    with pytest.raises(KeyboardInterrupt):
+        quantize(memory="2GiB", progress=interrupt_at("count", 0.7))
+    (saved,) = folder.glob(".streamgmm.out.work/*.npz")
+    assert saved.stat().st_size >= COUNTERS
+    report, output = quantize(memory=TOO_LITTLE)
+    assert (report.method, output) == ("stream", expected)
+    assert {path.name for path in folder.iterdir()} == {"in.tif", "out"}
+
+
+def interrupt_at(wanted, part):
+    """A callback of progress that interrupts a run in a phase, when some part of it is done."""
+
+    def progress(phase, done, total):
+        if phase == wanted and done >= part * total:
+            raise KeyboardInterrupt
+
+    return progress
+
+
 @pytest.mark.slow
 def test_a_table_that_does_not_fit(folder, caplog):
     expected = quantize(method="stream")[1]
@@ -180,13 +205,13 @@ def test_a_command_that_streams_for_want_of_memory_says_so_in_a_line_and_succeed
         [sys.executable, "-m", "streamgmm", "quantize", "in.tif", "out", "--tol", "1", *more],
         capture_output=True,
         env=ENVIRONMENT,
-        text=True,
+        encoding="utf-8",
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (0, "", 1)
     assert (
         "do not fit into 240 MiB; reading every pixel at each iteration instead, which is slower: raise --memory" in done.stderr
     )
-    report = json.loads(Path("report.json").read_text())
+    report = json.loads(Path("report.json").read_text(encoding="utf-8"))
     assert report["method"] == "stream"
     assert report["peak_memory_bytes"] <= 240 * MIB
 
@@ -273,7 +298,7 @@ def test_a_counter_tells_its_colours_before_there_is_a_table_and_keeps_one_table
 
 def own_group():
     """The folder of this process's memory group, and the file of its limit; version 2 or 1."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
         _, controllers, place = line.split(":", 2)
         if "memory" in controllers.split(","):
             return Path("/sys/fs/cgroup/memory", place.lstrip("/")), "memory.limit_in_bytes"
@@ -290,7 +315,7 @@ def memory_group(limit: int) -> Iterator[Path | None]:
         own, name = own_group()
         group = own / f"streamgmm-memory-{os.getpid()}"
         group.mkdir()
-        (group / name).write_text(str(limit))
+        (group / name).write_text(str(limit), encoding="utf-8")
     except (OSError, TypeError):
         if group and group.is_dir():
             group.rmdir()
@@ -312,8 +337,11 @@ def needs_group():
 
 def idle_data() -> int:
     """Bytes of private memory an idle process of the package could write."""
-    program = "import streamgmm.cli.commands, streamgmm.jobs.quantize; print(open('/proc/self/status').read())"
-    status = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, check=True, text=True).stdout
+    read = "print(open('/proc/self/status', encoding='utf-8').read())"
+    program = f"import streamgmm.cli.commands, streamgmm.jobs.quantize; {read}"
+    status = subprocess.run(
+        [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, check=True, encoding="utf-8"
+    ).stdout
     return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData"))
 
 
@@ -335,13 +363,13 @@ def run_inside(limit, *arguments, folder, env=ENVIRONMENT):
             enter = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group)]
         else:
             enter = ["sh", "-c", 'ulimit -d "$0" && exec "$@"', str((limit + idle_data()) >> 10)]
-        done = subprocess.run([*enter, *command], env=env, capture_output=True, text=True, cwd=folder)
-    return Run(done.returncode, done.stderr, json.loads(report.read_text()) if report.exists() else {})
+        done = subprocess.run([*enter, *command], env=env, capture_output=True, encoding="utf-8", cwd=folder)
+    return Run(done.returncode, done.stderr, json.loads(report.read_text(encoding="utf-8")) if report.exists() else {})
 
 
-def kept(memory, *arguments, folder, env=ENVIRONMENT, more=0):
+def check_stays_inside(memory, *arguments, folder, env=ENVIRONMENT, more=0):
     """Run a command with --memory inside that memory, and some more, and return its report."""
-    most = LIMITS[memory] + more
+    most = (LIMITS | {TOO_LITTLE: 240 * MIB})[memory] + more
     run = run_inside(most, *arguments, "--memory", memory, folder=folder, env=env)
     assert run.code == 0, run.error
     assert run.report["peak_memory_bytes"] <= most, f"{run.report['peak_memory_bytes'] / MIB:.0f} MiB"
@@ -375,7 +403,7 @@ def images(tmp_path_factory):
     sparse = (None if i % 521 else generator.integers(0, 256, (TILE, TILE, 3), np.uint8) for i in range((65_536 // TILE) ** 2))
     options = OPTIONS | {"compression": "deflate", "bigtiff": True}
     tifffile.imwrite(folder / "sparse.tif", sparse, shape=(65_536, 65_536, 3), **options)
-    (folder / "model.json").write_text(random_mixture(16, 3).to_json())
+    (folder / "model.json").write_text(random_mixture(16, 3).to_json(), encoding="utf-8")
     yield folder
     shutil.rmtree(folder)
 
@@ -392,7 +420,7 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("image", ["deflate.tif", "none.tif", "noise.tif"])
 def test_64_megapixels_stay_inside_the_memory(image, command, memory, images):
-    report = kept(memory, *COMMANDS[command](image), folder=images)
+    report = check_stays_inside(memory, *COMMANDS[command](image), folder=images)
     streams = image == "noise.tif" and memory == "384MiB"
     assert report["method"] == ("apply" if command == "apply" else "stream" if streams else "exact")
 
@@ -400,7 +428,7 @@ def test_64_megapixels_stay_inside_the_memory(image, command, memory, images):
 @pytest.mark.slow
 @pytest.mark.parametrize("compression", ["lzw", "zstd", "jpeg"])
 def test_any_compression_stays_inside_the_memory(compression, images):
-    kept("384MiB", *COMMANDS["quantize"](f"{compression}.tif"), folder=images)
+    check_stays_inside("384MiB", *COMMANDS["quantize"](f"{compression}.tif"), folder=images)
 
 
 @pytest.mark.slow
@@ -408,13 +436,13 @@ def test_any_compression_stays_inside_the_memory(compression, images):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_4_gigapixels_stay_inside_the_memory(command, memory, images):
     levels = ["--no-pyramid"] if command == "apply" or (command == "quantize" and memory != "384MiB") else []  # to save time
-    kept(memory, *COMMANDS[command]("sparse.tif"), *levels, folder=images)
+    check_stays_inside(memory, *COMMANDS[command]("sparse.tif"), *levels, folder=images)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("image", ["deflate.tif", "noise.tif"])
 def test_many_threads_stay_inside_the_memory(image, images, needs_group):
-    kept("512MiB", *COMMANDS["quantize"](image), "--threads", "16", folder=images)
+    check_stays_inside("512MiB", *COMMANDS["quantize"](image), "--threads", "16", folder=images)
 
 
 @pytest.mark.slow
@@ -428,26 +456,31 @@ def test_by_default_a_run_stays_inside_its_control_group(image, images, needs_gr
 @pytest.mark.slow
 def test_a_run_that_compiles_takes_the_compiler_besides(images):
     cold = ENVIRONMENT | {"STREAMGMM_CACHE_DIR": str(images / "cold")}
-    kept("384MiB", *COMMANDS["quantize"]("noise.tif"), folder=images, env=cold, more=80 * MIB)
+    check_stays_inside("384MiB", *COMMANDS["quantize"]("noise.tif"), folder=images, env=cold, more=80 * MIB)
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_from_saved_counters_stays_inside_the_memory(images):
-    command, saved = COMMANDS["quantize"]("noise.tif"), images / ".streamgmm.out.work" / "000001.npz"
-    more = ["--threads", "4", "--memory", "384MiB"]
-    with subprocess.Popen([sys.executable, "-m", "streamgmm", *command, *more], env=ENVIRONMENT, cwd=images) as process:
+@pytest.mark.parametrize(("memory", "method"), [("384MiB", "exact"), (TOO_LITTLE, "stream")])
+def test_a_run_that_goes_on_from_saved_counters_stays_inside_the_memory(memory, method, images):
+    """Also where it has less memory than before, in which the counters do not fit: then all is as if nothing had been saved."""
+    command, saved = [*COMMANDS["quantize"]("deflate.tif"), "--threads", "2"], images / ".streamgmm.out.work" / "000001.npz"
+    check_stays_inside(memory, *command, folder=images)
+    expected = (images / "out").read_bytes()
+    start = [sys.executable, "-m", "streamgmm", *command, "--memory", "1GiB"]
+    with subprocess.Popen(start, env=ENVIRONMENT, cwd=images) as process:
         while not saved.exists() and process.poll() is None:
             time.sleep(0.01)
         process.kill()
     assert saved.stat().st_size >= COUNTERS
-    kept("384MiB", *command, *more[:2], folder=images)
+    assert check_stays_inside(memory, *command, folder=images)["method"] == method
+    assert (images / "out").read_bytes() == expected
 
 
 @pytest.mark.slow
 def test_many_components_in_many_threads_stay_inside_the_memory(images, needs_group):
     write_tiff(images / "large.tif", smooth(1024, 2048), compression="deflate", tile=(512, 512))
-    (images / "many.json").write_text(random_mixture(4000, 3, "diag").to_json())
-    kept("384MiB", "apply", "many.json", "large.tif", "out", "--overwrite", "--threads", "8", folder=images)
+    (images / "many.json").write_text(random_mixture(4000, 3, "diag").to_json(), encoding="utf-8")
+    check_stays_inside("384MiB", "apply", "many.json", "large.tif", "out", "--overwrite", "--threads", "8", folder=images)
 
 
 def write_raster(path, side):

@@ -27,7 +27,9 @@ def start(folder, arguments, program=COMMAND, **environment):
     """Start the command, or a program, in a folder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     command = [*program, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
 
 
 def run(folder, arguments, program=COMMAND, **environment):
@@ -251,7 +253,9 @@ def test_after_a_warm_up_nothing_is_compiled(later, warm, folder):
     image, arguments = LATER[later]
     write_tiff(folder / "in.tif", smooth(300, 310, **image), tile=(64, 64))
     if later == "apply":
-        (folder / "model.json").write_text(streamgmm.fit_image(folder / "in.tif", n_components=3)[0].to_json())
+        (folder / "model.json").write_text(
+            streamgmm.fit_image(folder / "in.tif", n_components=3)[0].to_json(), encoding="utf-8"
+        )
     misses, hits = compiled(folder, arguments, warm)
     assert misses == 0
     assert hits > 2

@@ -61,7 +61,7 @@ def read(path, **options):
         return np.array(pixels), valid
 
 
-def is_read(expected, path, **options):
+def check_read(expected, path, **options):
     """Compare what is read, where nothing is masked."""
     pixels, valid = read(path, **options)
     assert valid is None
@@ -93,9 +93,9 @@ def all_pages(path):
 def test_the_first_page_is_read_unless_another_is_asked_for(layout, form, tmp_path):
     pictures = [picture(i) for i in range(3)]
     path = write_pages(tmp_path / "in.tif", [(pixels, layout) for pixels in pictures], **form)
-    is_read(pictures[0], path)
+    check_read(pictures[0], path)
     for i, pixels in enumerate(pictures):
-        is_read(pixels, path, page=i)
+        check_read(pixels, path, page=i)
         assert levels(path, page=i) == sizes([pixels])
     for pixels, expected in zip(all_pages(path), pictures, strict=True):
         np.testing.assert_array_equal(pixels, expected)
@@ -131,8 +131,8 @@ def test_a_page_and_all_pages_exclude_each_other():
 def test_a_page_that_is_no_image_may_be_asked_for_by_its_number(kind, tmp_path):
     pages = [(picture(0), {}), (picture(1, 48, 64), {"subfiletype": REDUCED}), (picture(2), {})]
     path = with_tags(write_pages(tmp_path / "in.tif", pages), 1, {254: kind})
-    is_read(pages[1][0], path, page=1)
-    is_read(pages[2][0], path, page=2)
+    check_read(pages[1][0], path, page=1)
+    check_read(pages[2][0], path, page=2)
     assert len(all_pages(path)) == 2
 
 
@@ -150,9 +150,9 @@ def test_reduced_pages_behind_an_image_are_its_levels(layout, tmp_path):
     assert levels(path) == sizes(first)
     assert levels(path, page=3) == sizes(second)
     for level, pixels in enumerate(first):
-        is_read(pixels, path, level=level)
+        check_read(pixels, path, level=level)
     for level, pixels in enumerate(second):
-        is_read(pixels, path, page=3, level=level)
+        check_read(pixels, path, page=3, level=level)
     for pixels, expected in zip(all_pages(path), (first[0], second[0]), strict=True):
         np.testing.assert_array_equal(pixels, expected)
 
@@ -169,7 +169,7 @@ def test_subifds_are_levels(bigtiff, tmp_path):
     for page, group in enumerate((first, second)):
         assert levels(path, page=page) == sizes(group)
         for level, pixels in enumerate(group):
-            is_read(pixels, path, page=page, level=level)
+            check_read(pixels, path, page=page, level=level)
     assert len(all_pages(path)) == 2
 
 
@@ -178,7 +178,7 @@ def test_levels_are_found_largest_first_whatever_their_order(tmp_path):
     pages = [(image, TILED), (quarter, TILED | {"subfiletype": REDUCED}), (half, TILED | {"subfiletype": REDUCED})]
     path = write_pages(tmp_path / "in.tif", pages)
     assert levels(path) == sizes([image, half, quarter])
-    is_read(half, path, level=1)
+    check_read(half, path, level=1)
 
 
 @pytest.mark.parametrize("size", [(97, 129), (95, 127), (33, 200), (200, 3)])
@@ -210,14 +210,14 @@ def svs(path):
 
 def test_a_slide_has_its_levels_and_not_its_thumbnail_label_or_macro(tmp_path):
     path, group = svs(tmp_path / "in.svs")
-    is_read(group[0], path)
-    is_read(picture(5, 24, 32), path, page=1)
-    is_read(picture(6, 30, 20), path, page=4)
+    check_read(group[0], path)
+    check_read(picture(5, 24, 32), path, page=1)
+    check_read(picture(6, 30, 20), path, page=4)
     with openslide.OpenSlide(path) as slide:
         assert [f"{width} x {height}" for width, height in slide.level_dimensions] == sizes(group)
     assert levels(path) == sizes(group)
     for level, pixels in enumerate(group):
-        is_read(pixels, path, level=level)
+        check_read(pixels, path, level=level)
 
 
 def test_all_pages_of_a_slide_are_its_image(tmp_path):
@@ -240,24 +240,24 @@ def dng(path, *, thumbnail_first=True):
 @pytest.mark.parametrize("thumbnail_first", [True, False])
 def test_a_thumbnail_gives_way_to_the_image_in_its_subifds(thumbnail_first, tmp_path):
     path, image, preview = dng(tmp_path / "in.dng", thumbnail_first=thumbnail_first)
-    is_read(image, path)
-    is_read(image, path, page=0)
+    check_read(image, path)
+    check_read(image, path, page=0)
     assert levels(path) == sizes([image, preview])
-    is_read(preview, path, level=1)
+    check_read(preview, path, level=1)
     (pixels,) = all_pages(path)
     np.testing.assert_array_equal(pixels, image)
 
 
 def test_a_thumbnail_alone_is_the_image(tmp_path):
     thumbnail = picture(3, 12, 16)
-    is_read(thumbnail, write_pages(tmp_path / "in.tif", [(thumbnail, {"subfiletype": REDUCED})]))
+    check_read(thumbnail, write_pages(tmp_path / "in.tif", [(thumbnail, {"subfiletype": REDUCED})]))
 
 
 def test_a_thumbnail_before_the_image_is_not_the_image(tmp_path):
     """The first image that is not reduced or a mask is read, where it stands in the chain itself."""
     image = picture(0)
     path = write_pages(tmp_path / "in.tif", [(picture(3, 12, 16), {"subfiletype": REDUCED}), (image, {})])
-    is_read(image, path)
+    check_read(image, path)
 
 
 @pytest.mark.parametrize("other", [(48, 64, 1), (60, 60, 3), (HEIGHT, WIDTH, 3)])
@@ -266,7 +266,7 @@ def test_a_page_of_other_bands_or_shape_is_no_level(other, tmp_path):
     pages = [(picture(0), TILED), (pixels[..., 0] if other[2] == 1 else pixels, TILED)]
     path = write_pages(tmp_path / "in.tif", pages)
     assert levels(path) == sizes([picture(0)])
-    is_read(pixels, path, page=1)
+    check_read(pixels, path, page=1)
     assert len(all_pages(path)) == 2
 
 
@@ -341,19 +341,19 @@ def test_each_page_has_its_own_mask(tmp_path):
         pixels, valid = read(path, page=2 * i)
         np.testing.assert_array_equal(pixels, picture(i))
         np.testing.assert_array_equal(valid, mask)
-    is_read(picture(2), path, page=4)
+    check_read(picture(2), path, page=4)
 
 
 def test_a_mask_of_another_size_masks_nothing(tmp_path):
     small = hole()[::2, ::2]
-    is_read(
+    check_read(
         picture(0), write_pages(tmp_path / "in.tif", [(picture(0), {}), (small, {"subfiletype": MASK, "photometric": "mask"})])
     )
 
 
 def test_a_mask_that_shows_all_masks_nothing(tmp_path):
     shown = np.ones((HEIGHT, WIDTH), bool)
-    is_read(
+    check_read(
         picture(0), write_pages(tmp_path / "in.tif", [(picture(0), {}), (shown, {"subfiletype": MASK, "photometric": "mask"})])
     )
 
@@ -402,7 +402,7 @@ def break_page(path, number):
 @pytest.mark.parametrize("n_pages", [2, 3])
 def test_a_damaged_later_page_does_not_spoil_the_first(n_pages, tmp_path):
     path = break_page(write_pages(tmp_path / "in.tif", [(picture(i), TILED) for i in range(n_pages)]), n_pages - 1)
-    is_read(picture(0), path)
+    check_read(picture(0), path)
     quantize(path, tmp_path / "out.tif")
     for options in [{"page": n_pages - 1}, {"all_pages": True}]:
         with pytest.raises(ImageReadError, match=r"in\.tif: not a sound TIFF"):
@@ -412,8 +412,8 @@ def test_a_damaged_later_page_does_not_spoil_the_first(n_pages, tmp_path):
 
 def test_a_damaged_later_page_does_not_spoil_one_asked_for(tmp_path):
     path = break_page(write_pages(tmp_path / "in.tif", [(picture(i), TILED) for i in range(3)]), 2)
-    is_read(picture(0), path, page=0)
-    is_read(picture(1), path, page=1)
+    check_read(picture(0), path, page=0)
+    check_read(picture(1), path, page=1)
 
 
 def test_a_damaged_first_page_is_named(tmp_path):
@@ -462,6 +462,7 @@ def test_one_masked_page_of_a_stack_gives_all_pages_nodata(tmp_path):
 # --- Of the collection
 
 
+@pytest.mark.collection
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -479,6 +480,7 @@ def test_levels_of_the_collection_are_those_gdal_reads(name, expected):
         np.testing.assert_allclose(read(path, level=level)[0].astype(int), pixels.astype(int), atol=1)
 
 
+@pytest.mark.collection
 @pytest.mark.parametrize("bits", [1, 8])
 def test_masks_of_the_collection_are_those_gdal_reads(bits):
     path = shared_file(f"variants/gdal__test3_with_mask_{bits}bit.tif")

@@ -40,20 +40,20 @@ def quantized(tmp_path_factory):
 
 def test_a_palette_for_gimp_has_its_header_and_a_line_for_each_colour(quantized):
     folder, _, _, colours = quantized
-    first, *_, hash_line, a, b, c, d, e = (folder / "palette.gpl").read_text().splitlines()
+    first, *_, hash_line, a, b, c, d, e = (folder / "palette.gpl").read_text(encoding="utf-8").splitlines()
     assert (first, hash_line) == ("GIMP Palette", "#")
     assert [tuple(map(int, line.split("\t")[0].split())) for line in (a, b, c, d, e)] == colours
 
 
 def test_colour_text_for_gdal_has_a_line_for_each_label_and_nodata(quantized):
     folder, _, _, colours = quantized
-    lines = [line.split() for line in (folder / "palette.txt").read_text().splitlines()]
+    lines = [line.split() for line in (folder / "palette.txt").read_text(encoding="utf-8").splitlines()]
     assert lines == [[str(label), *map(str, colour), "255"] for label, colour in enumerate(colours)] + [["nv", *"0000"]]
 
 
 def test_a_palette_in_json_has_means_and_counts(quantized):
     folder, report, labels, colours = quantized
-    palette = json.loads((folder / "palette.json").read_text())
+    palette = json.loads((folder / "palette.json").read_text(encoding="utf-8"))
     assert palette["nodata"] == report.nodata == 5
     assert [tuple(colour["rgb"]) for colour in palette["colors"]] == colours
     assert [colour["mean"] for colour in palette["colors"]] == report.model["means"]

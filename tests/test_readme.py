@@ -6,17 +6,22 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tifffile
 
 from streamgmm.cli import main
 
 from .images import write_tiff
+from .processes import in_child, printed_by
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PHOTO = ROOT / "tests" / "data" / "astronaut.tif"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
 SETUP = re.compile(r"python3 -m venv \.venv && \.venv/bin/pip install -q \S+ && ")
@@ -35,7 +40,7 @@ def desk(tmp_path):
         write_tiff(tmp_path / name, tifffile.imread(PHOTO)[:200, :200], tile=(64, 64))
     (tmp_path / "tests" / "data").mkdir(parents=True)
     shutil.copy(PHOTO, tmp_path / "tests" / "data" / PHOTO.name)
-    (scripts / "streamgmm").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m streamgmm "$@"\n')
+    (scripts / "streamgmm").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m streamgmm "$@"\n', encoding="utf-8")
     (scripts / "streamgmm").chmod(0o755)
     return tmp_path
 
@@ -43,7 +48,7 @@ def desk(tmp_path):
 def run(command, desk):
     path = f"{desk / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(["bash", "-c", command], cwd=desk, env=environment, capture_output=True, text=True)
+    return subprocess.run(["bash", "-c", command], cwd=desk, env=environment, capture_output=True, encoding="utf-8")
 
 
 def test_blocks_are_of_languages_that_are_run():
@@ -79,7 +84,7 @@ def test_the_python_runs_as_printed(code, desk):
         cwd=desk,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "exact True" in done.stdout
@@ -94,7 +99,37 @@ def test_the_exit_codes_are_those_of_the_errors():
     assert printed == {kind.exit_code for kind in kinds} | {128 + number for number in STOP} | {0}
 
 
-def test_the_benchmark_table_is_the_one_bench_writes():
-    table = README.split("<!-- bench begins -->")[1].split("<!-- bench ends -->")[0]
-    assert table.count("\n| ") > 10
-    assert "gigapixel" in README
+def bench_without_measuring(folder):
+    """Run the benchmark where nothing is made or measured, and every program is installed; return what it prints."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import bench
+    import sklearn.mixture
+
+    seconds = count(1.0)
+    fitted = SimpleNamespace(weights_=np.ones(1), means_=np.full((1, 3), 0.5), covariances_=np.eye(3)[None])
+    report = dict.fromkeys(("iterations", "distinct_colors", "peak_memory_bytes"), 1) | {"converged": True, "method": "exact"}
+    report |= {"seconds": dict.fromkeys(("count", "seed", "fit", "label", "write"), 1.0)}
+    bench.Bench.image = lambda self, size, period=None: folder / "image.tif"
+    bench.Bench.quantize = lambda *_, **__: (1.0, report)
+    bench.Bench.floor = lambda *_: 1.0
+    bench.streamgmm = bench.timed = lambda *_, **__: next(seconds)
+    sklearn.mixture.GaussianMixture = lambda *_, **__: SimpleNamespace(fit=lambda _: fitted)
+    bench.write_kind = lambda part, *_: part.touch()
+    bench.shutil.which = lambda name: name
+    sys.argv = ["bench.py", "--work", str(folder)]
+    return printed_by(bench.main)
+
+
+def labels_of(table):
+    """What the rows of a table are about, but for a number of colours, which is measured."""
+    rows = re.findall(r"^\| (.*?) \|", table, re.M)
+    return [re.sub(r"[\d.]+ million", "some million", row) for row in rows]
+
+
+def test_the_benchmark_table_is_the_one_bench_writes(tmp_path):
+    printed = README.split("<!-- bench begins -->")[1].split("<!-- bench ends -->")[0]
+    _, *labels = labels_of(printed)
+    code, output, error = in_child(partial(bench_without_measuring, tmp_path))
+    assert (code, error) == (0, "")
+    assert labels == labels_of(output)
+    assert len(labels) > 20

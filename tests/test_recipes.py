@@ -17,7 +17,7 @@ import streamgmm
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "tests" / "data" / "astronaut.tif"
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
 NOBODY = 65534
 IS_ROOT = os.geteuid() == 0
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
@@ -56,7 +56,7 @@ def program(tmp_path):
     """The folder of a `streamgmm` that runs this tree."""
     script = tmp_path / "bin" / "streamgmm"
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m streamgmm "$@"\n')
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m streamgmm "$@"\n', encoding="utf-8")
     script.chmod(0o755)
     return script
 
@@ -71,19 +71,19 @@ def is_palette(path):
 
 def test_the_batches_run_as_printed(tmp_path, data, program):
     (data / "scans").rename(tmp_path / "scans")
-    (tmp_path / "model.json").write_text(streamgmm.fit_image(PHOTO, n_components=5)[0].to_json())
-    (tmp_path / "night.toml").write_text(blocks("toml")[0])
+    (tmp_path / "model.json").write_text(streamgmm.fit_image(PHOTO, n_components=5)[0].to_json(), encoding="utf-8")
+    (tmp_path / "night.toml").write_text(blocks("toml")[0], encoding="utf-8")
     environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
     commands = next(text for text in blocks("sh") if "streamgmm batch" in text).strip().splitlines()
     for command in commands:
-        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), command
     for folder in ("flat", "map", "same", "few"):
         assert is_palette(tmp_path / folder / "a.tif")
     assert is_palette(tmp_path / "few" / "of the day" / "b.tif")
-    assert len((tmp_path / "run.jsonl").read_text().splitlines()) == 2
-    assert 'files{status="done"} 2' in (tmp_path / "streamgmm.prom").read_text()
-    assert "done in" in (tmp_path / "night.log").read_text()
+    assert len((tmp_path / "run.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+    assert 'files{status="done"} 2' in (tmp_path / "streamgmm.prom").read_text(encoding="utf-8")
+    assert "done in" in (tmp_path / "night.log").read_text(encoding="utf-8")
 
 
 # --- cron ---
@@ -97,14 +97,19 @@ def test_the_crontab_does_a_night_in_silence_and_the_next_one_too(data, program)
     written = []
     for _ in range(2):
         done = subprocess.run(
-            ["/bin/sh", "-c", command], cwd="/", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            ["/bin/sh", "-c", command],
+            cwd="/",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         outputs = [data / "flat" / "a.tif", data / "flat" / "of the day" / "b.tif"]
         assert all(map(is_palette, outputs))
         written.append([path.stat().st_mtime_ns for path in outputs])
     assert written[0] == written[1]
-    log = (data / "night.log").read_text()
+    log = (data / "night.log").read_text(encoding="utf-8")
     assert (log.count(": done in"), log.count(": skipped in")) == (2, 2)
 
 
@@ -125,13 +130,13 @@ def units():
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_finds_no_fault_with_the_units(tmp_path, program):
     service, timer = blocks("ini")
-    (tmp_path / "streamgmm.service").write_text(service.replace("/usr/local/bin/streamgmm", str(program)))
-    (tmp_path / "streamgmm.timer").write_text(timer)
+    (tmp_path / "streamgmm.service").write_text(service.replace("/usr/local/bin/streamgmm", str(program)), encoding="utf-8")
+    (tmp_path / "streamgmm.timer").write_text(timer, encoding="utf-8")
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "./streamgmm.service", "./streamgmm.timer"],
         cwd=tmp_path,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert subprocess.run(["systemd-analyze", "calendar", units()[1]["OnCalendar"]], capture_output=True).returncode == 0
@@ -150,7 +155,7 @@ def test_the_service_does_its_work_as_another_user_with_a_cache_of_its_own(data,
         os.chown(folder, NOBODY, NOBODY)
         command = [*AS_NOBODY, *command]
     environment = {name: str(folder), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd="/", env=environment, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert is_palette(data / "flat" / "of the day" / "b.tif")
     assert list(folder.rglob("*.nbi"))
@@ -165,7 +170,9 @@ def container(tmp_path_factory):
     root = tmp_path_factory.mktemp("container")
     subprocess.run([sys.executable, "-m", "venv", root / "usr"], check=True)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(root / "usr")}))
-    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")  # all that streamgmm depends on is here already
+    (site / "others.pth").write_text(
+        sysconfig.get_path("purelib") + "\n", encoding="utf-8"
+    )  # all that streamgmm depends on is here already
     environment = {"PATH": f"{root / 'usr/bin'}:/usr/bin:/bin", "HOME": os.environ.get("HOME", str(root))}
     environment |= {key: value for key, value in os.environ.items() if key.startswith("PIP_") or key.endswith("_PROXY")}
     user, entry = None, None
@@ -213,8 +220,8 @@ def test_the_container_runs_as_nobody_on_a_read_only_file_system_and_compiles_no
     if IS_ROOT:
         command = ["unshare", "--mount", "/bin/sh", "-c", READ_ONLY, data, *command]
     inside = {"PATH": environment["PATH"], "STREAMGMM_CACHE_DIR": str(cache)}
-    done = subprocess.run(command, cwd="/", env=inside, capture_output=True, text=True)
+    done = subprocess.run(command, cwd="/", env=inside, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert is_palette(data / "flat" / "a.tif")
-    assert not re.search("compil", (data / "log").read_text())
+    assert not re.search("compil", (data / "log").read_text(encoding="utf-8"))
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")} == kept

@@ -206,10 +206,10 @@ def picture(mode):
 def test_a_png_is_read_as_pillow_reads_it(mode, tmp_path):
     picture(mode).save(path := tmp_path / "image.png")
     assert open_image(path).dtype == (np.uint16 if mode == "I;16" else np.uint8)
-    compare(path, np.asarray(Image.open(path).convert(MODES[mode])), alpha=mode in ("LA", "RGBA"))
+    check_read(path, np.asarray(Image.open(path).convert(MODES[mode])), alpha=mode in ("LA", "RGBA"))
 
 
-def compare(path, expected, alpha=False):
+def check_read(path, expected, alpha=False):
     """Compare what is read with pixels that Pillow holds, whose last band may be alpha: it masks where it is 0."""
     image = open_image(path)
     pixels, valid = whole(image)
@@ -227,7 +227,7 @@ def compare(path, expected, alpha=False):
 
 def test_a_palette_with_transparency_masks_what_is_clear(tmp_path):
     picture("P").save(path := tmp_path / "image.png", transparency=int(np.asarray(picture("P"))[0, 0]))
-    compare(path, np.asarray(Image.open(path).convert("RGBA")), alpha=True)
+    check_read(path, np.asarray(Image.open(path).convert("RGBA")), alpha=True)
 
 
 @pytest.mark.parametrize("bands", [1, 3])
@@ -267,12 +267,12 @@ def test_only_tiffs_have_pages_and_levels(tmp_path):
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_jpeg_is_read_as_pillow_reads_it(mode, tmp_path):
     picture(mode).save(path := tmp_path / "image.jpg")
-    compare(path, np.asarray(Image.open(path)))
+    check_read(path, np.asarray(Image.open(path)))
 
 
 def test_a_cmyk_jpeg_is_read_as_rgb(tmp_path):
     picture("RGB").convert("CMYK").save(path := tmp_path / "image.jpg")
-    compare(path, np.asarray(Image.open(path).convert("RGB")))
+    check_read(path, np.asarray(Image.open(path).convert("RGB")))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -283,7 +283,7 @@ def test_an_image_is_turned_as_its_exif_orientation_says(format, orientation, tm
     picture("RGB").save(path := tmp_path / "image", format, exif=exif)
     expected = ImageOps.exif_transpose(Image.open(path))
     assert expected.size == ((37, 23) if orientation <= 4 else (23, 37))
-    compare(path, np.asarray(expected))
+    check_read(path, np.asarray(expected))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
@@ -293,7 +293,7 @@ def test_a_webp_is_read_as_pillow_reads_it(mode, lossless, tmp_path):
     expected = np.asarray(Image.open(path))
     if lossless and mode == "RGB":
         np.testing.assert_array_equal(expected, np.asarray(picture(mode)))
-    compare(path, expected, alpha=mode == "RGBA")
+    check_read(path, expected, alpha=mode == "RGBA")
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])

@@ -21,7 +21,7 @@ def originals(tmp_path_factory):
     write_tiff(folder / "in.tif", smooth(50, 60), compression="deflate", tile=(64, 64))
     write_tiff(folder / "few.tif", posterized(50, 60, 4), compression="deflate", tile=(64, 64))
     mixture, _ = streamgmm.fit_image(folder / "in.tif", n_components=3, threads=1)
-    (folder / "model.json").write_text(mixture.to_json())
+    (folder / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     return folder
 
 
@@ -69,7 +69,7 @@ def test_another_fit_that_has_not_converged_is_done_with_a_warning(command, fold
     error = capfd.readouterr().err
     assert error.startswith("streamgmm: in.tif: not converged after ")
     assert error.count("\n") == 1
-    assert not json.loads((folder / "report.json").read_text())["converged"]
+    assert not json.loads((folder / "report.json").read_text(encoding="utf-8"))["converged"]
     assert (folder / "out").stat().st_size > 100
 
 
@@ -83,7 +83,7 @@ def test_a_strict_fit_that_has_converged_is_done_in_silence(command, folder, cap
 def psnr_of(command, folder):
     """What a command reaches."""
     leave(*WRITE[command], "--report", "report.json")
-    reached = json.loads((folder / "report.json").read_text())["psnr_db"]
+    reached = json.loads((folder / "report.json").read_text(encoding="utf-8"))["psnr_db"]
     for name in ("out", "report.json", "sure", "palette.gpl"):
         (folder / name).unlink(missing_ok=True)
     return reached
@@ -124,10 +124,10 @@ def test_a_psnr_that_is_no_number(folder, capfd):
 
 
 def test_a_strict_error_keeps_the_output_that_was_there(folder):
-    (folder / "out").write_text("precious")
+    (folder / "out").write_text("precious", encoding="utf-8")
     assert leave(*FIT["quantize"], *NOT_CONVERGED, "--strict", "--overwrite") == QUALITY
     assert leave(*WRITE["apply"], "--min-psnr", "99", "--strict", "--overwrite") == QUALITY
-    assert (folder / "out").read_text() == "precious"
+    assert (folder / "out").read_text(encoding="utf-8") == "precious"
 
 
 def test_a_program_gets_the_same_errors(folder):

@@ -7,6 +7,7 @@ import struct
 import threading
 import warnings
 import zlib
+from functools import partial
 
 import imagecodecs
 import numpy as np
@@ -27,6 +28,8 @@ from streamgmm.image.metadata import Metadata
 from streamgmm.image.pyramid import reduce_labels, reduced_tile
 from streamgmm.image.spool import Spool
 from streamgmm.image.writer import COMPRESSIONS, LEVELS, STRUCTURES, Layout, assemble_tiff, decode_tile, encode_tile, n_levels
+
+from .processes import in_child
 
 DECODERS = {
     "none": bytes,
@@ -660,15 +663,15 @@ def test_a_missing_folder_is_an_output_error(tmp_path):
         pass
 
 
+def write_new(path):
+    with replacing(path) as part:
+        part.write_bytes(b"new")
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002])
 def test_the_mode_of_a_file_follows_the_umask(umask, tmp_path):
-    old = os.umask(umask)
-    try:
-        with replacing(path := tmp_path / "out.tif") as part:
-            part.write_bytes(b"new")
-        assert os.umask(umask) == umask
-    finally:
-        os.umask(old)
+    path = tmp_path / "out.tif"
+    assert in_child(partial(os.umask, umask), partial(write_new, path), partial(os.umask, 0)) == umask
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 
 
