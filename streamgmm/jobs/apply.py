@@ -159,7 +159,8 @@ def apply_to_image(
         resources.without(work, images[0].name, f"{mixture.n_components:,} components")
         engine = stack.enter_context(LocalEngine(resources.threads))
         stream = PixelStream(images, engine, resources, checkpoint)
-        labeller, tally = _labeller(stream, mixture, engine, clock), Tally(mixture, stream.dtype)
+        labeller = _labeller(stream, mixture, engine, clock, writing.confidence is not None)
+        tally = Tally(mixture, stream.dtype)
         nodata_label = Painter(stream, engine, resources, clock, writing, run).paint(dst, mixture, labeller, tally)
         return Report(
             input=images[0].name,
@@ -180,11 +181,12 @@ def apply_to_image(
         )
 
 
-def _labeller(stream: PixelStream, mixture: Mixture, engine: LocalEngine, clock: Clock) -> Labeller:
+def _labeller(stream: PixelStream, mixture: Mixture, engine: LocalEngine, clock: Clock, confident: bool) -> Labeller:
     """Return what labels the pixels of a stream, its kernels compiled."""
     check_range(stream, mixture)
     stream.range = mixture.range
     table = has_table(stream.dtype, mixture.n_bands) and stream.n_pixels >= LOOKUP_PIXELS <= stream.resources.spare // 2
     with clock.phase("compile", 0):
-        compile_kernels(stream.dtype, mixture.n_bands, mixture.n_components, engine.threads, table=table)
+        n_bands, n_components = mixture.means.shape[::-1]
+        compile_kernels(stream.dtype, n_bands, n_components, engine.threads, table=table, confident=confident)
     return LookupTable.of_all_colours(mixture, engine.threads) if table else partial(classify, mixture=mixture)

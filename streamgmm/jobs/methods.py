@@ -68,8 +68,19 @@ class FitResult:
         )
 
 
-def fit_pixels(stream: PixelStream, options: FitOptions, engine: LocalEngine, clock: Clock) -> FitResult:
+def fit_pixels(
+    stream: PixelStream, options: FitOptions, engine: LocalEngine, clock: Clock, *, confident: bool = False
+) -> FitResult:
     """Fit a mixture to every pixel of a stream.
+
+    Parameters
+    ----------
+    stream : PixelStream
+    options : FitOptions
+    engine : LocalEngine
+    clock : Clock
+    confident : bool
+        Whether to compile, ahead, what tells how sure each pixel is.
 
     Raises
     ------
@@ -79,8 +90,9 @@ def fit_pixels(stream: PixelStream, options: FitOptions, engine: LocalEngine, cl
     stream.by_image = options.weight_by == "images"
     resources = _check_memory(stream, options)
     method, lanes = _method(options.method, stream, resources)
+    compile_ahead = partial(compile_kernels, stream.dtype, stream.n_bands, options.wanted, engine.threads)
     with clock.phase("compile", 0):
-        compile_kernels(stream.dtype, stream.n_bands, options.wanted, engine.threads, table=method == "exact")
+        compile_ahead(table=method == "exact", confident=confident)
     _take_range(stream, options, clock)
     size, places = max(SAMPLE_PIXELS, 16 * options.wanted), _sample_places(method, stream)
     table = None
@@ -93,6 +105,7 @@ def fit_pixels(stream: PixelStream, options: FitOptions, engine: LocalEngine, cl
                 table = counter.table()
             else:
                 method = _stream_instead(options.method, stream, f"a table of {n_colours:,} colours does not fit")
+                compile_ahead(table=False)
         del counter
         few = table if table is not None and len(table) <= options.wanted else None
     else:

@@ -120,7 +120,7 @@ def quantize_image(
             check_room(images, inputs, dst, writing, fitting.wanted, run.work_folder)
         painter = Painter(stream, engine, resources, clock, writing, run)
         try:
-            result = fit_pixels(stream, fitting, engine, clock)
+            result = fit_pixels(stream, fitting, engine, clock, confident=writing.confidence is not None)
         except NoPixelsError as error:
             log.warning("%s; the output is all nodata", error)
             painter.paint(dst, None, _zeros, None)

@@ -105,7 +105,7 @@ def accumulate(
     weights : ndarray of shape (n,), optional
         How often each pixel counts, >= 0; once by default.
     threads : int > 0
-        Threads of the parallel kernel; 1 runs its serial twin, to the same bits.
+        Threads of the parallel kernel; 1 runs the serial one, to the same bits.
     scale : float, optional
         Sample value that stands for 1.0; by default the maximum of an integer type, and 1 for floats.
 
