@@ -178,9 +178,7 @@ def main_job(bench: Bench) -> list[Row]:
     rows.append(Row(f"quantize {mpx(sizes.large)}, whole process, against the floor", figure, "at most 2.0", ratio <= 2))
     em = statistics.median(run[1]["seconds"]["fit"] / run[1]["iterations"] for run, _ in pairs)
     colors = report["distinct_colors"]
-    rows.append(
-        Row(f"one EM pass over its {colors / 1e6:.1f} million distinct colors", f"{em:.3f} s", "under 0.5 s", em < 0.5)
-    )
+    rows.append(Row(f"one EM pass over its {colors / 1e6:.1f} million distinct colors", f"{em:.3f} s", "under 0.5 s", em < 0.5))
     runs = [bench.quantize(small) for _ in range(max(3, sizes.rounds))]
     peaks = [max(run[1]["peak_memory_bytes"] for run in runs), max(run[0][1]["peak_memory_bytes"] for run in pairs)]
     figure = " to ".join(f"{peak / 2**20:.0f}" for peak in peaks) + " MiB"

@@ -343,15 +343,15 @@ def test_the_callers_own_kernels_keep_their_threads():
 WARM = """
 from streamgmm.model import kernels
 from streamgmm.model.colours import ColourCounter, ColourTable
-from streamgmm.model.palette import LookupTable, classify
+from streamgmm.model.jit import dispatchers
+from streamgmm.model.palette import LookupTable, classify, confidence
 from streamgmm.model.parameters import as_pixels
 from streamgmm.model.warmup import compile_kernels
 
 def compiled():
-    twins = [kernels.accumulate.serial, kernels.accumulate.parallel, kernels.label.serial, kernels.label.parallel]
-    return [len(kernel.signatures) for kernel in (*twins, *vars(kernels).values()) if hasattr(kernel, "signatures")]
+    return [len(dispatcher.signatures) for dispatcher in dispatchers]
 
-compile_kernels(pixels.dtype, 3, 4, 2, table={table})
+compile_kernels(pixels.dtype, 3, 4, 2, table={table}, confident=True)
 before = compiled()
 if {table}:
     counter = ColourCounter(3, len(pixels), 2)
@@ -364,6 +364,7 @@ else:
     ColourTable.of(pixels).accumulate(mixture, threads=2)
     labels = classify(pixels, mixture)
 kernels.tally(as_pixels(pixels), np.empty(0), labels, mixture.means.astype(np.float32), np.zeros(4))
+confidence(pixels, mixture)
 print(before == compiled())
 """
 

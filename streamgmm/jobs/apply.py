@@ -110,7 +110,9 @@ def apply_to_image(given: Apply, mark: str | None = None) -> Report:
             raise ModelError(f"{session.name}: {n_bands} bands; the model is for {mixture.n_bands}, fit one to such images")
         check_room(session, dst, given, mixture.n_components)
         session.resources.without_work(mixture.n_components, n_bands, session.name)
-        nodata, measured = write_outputs(session, dst, given, mixture, _labeler(session, mixture), mark=mark)
+        nodata, measured = write_outputs(
+            session, dst, given, mixture, _labeler(session, mixture, given.confidence is not None), mark=mark
+        )
         assert measured is not None
         return Report(
             input=session.name,
@@ -132,11 +134,12 @@ def apply_to_image(given: Apply, mark: str | None = None) -> Report:
         )
 
 
-def _labeler(session: Session, mixture: Mixture) -> Labeler:
+def _labeler(session: Session, mixture: Mixture, confident: bool) -> Labeler:
     """Return what labels the pixels of a session, its kernels compiled."""
     check_range(session, mixture)
     blocks, threads = session.blocks, session.engine.threads
     table = has_table(blocks.dtype, mixture.n_bands) and blocks.n_pixels >= LOOKUP_PIXELS and session.resources.holds_lookup()
     with session.clock.phase("compile", 0):
-        compile_kernels(blocks.dtype, mixture.n_bands, mixture.n_components, threads, table=table)
+        n_components, n_bands = mixture.means.shape
+        compile_kernels(blocks.dtype, n_bands, n_components, threads, table=table, confident=confident)
     return LookupTable.of_all_colors(mixture, threads) if table else partial(classify, mixture=mixture)

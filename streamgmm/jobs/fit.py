@@ -116,7 +116,7 @@ def fit_to_file(given: FitToFile, **notes: str) -> Report:
 
 def _fit(session: Session, options: FitOptions, by_image: bool = False) -> tuple[FitResult, list[str]]:
     """Fit a mixture to all images; return their names, too."""
-    result = fit_pixels(session, options, by_image)
+    result = fit_pixels(session, options, by_image=by_image)
     session.check_unchanged()
     return result, list(dict.fromkeys(image.name for image in session.images))
 

@@ -65,8 +65,17 @@ class FitResult:
         )
 
 
-def fit_pixels(session: Session, options: FitOptions, by_image: bool = False) -> FitResult:
-    """Fit a mixture to every pixel of some images, which have equal weights where images, not pixels, are to.
+def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False, confident: bool = False) -> FitResult:
+    """Fit a mixture to every pixel of some images.
+
+    Parameters
+    ----------
+    session : Session
+    options : FitOptions
+    by_image : bool
+        Whether images have equal weights, not pixels.
+    confident : bool
+        Whether to compile, ahead, what tells how sure each pixel is.
 
     Raises
     ------
@@ -77,8 +86,9 @@ def fit_pixels(session: Session, options: FitOptions, by_image: bool = False) ->
     held = min(sum(image.held for image in session.images), session.resources.budget())
     resources = session.resources.without_mixture(wanted, blocks.n_bands, session.name, held)
     method, copies = _method(options.method, session, resources, by_image)
+    compile_ahead = partial(compile_kernels, blocks.dtype, blocks.n_bands, wanted, session.engine.threads)
     with clock.phase("compile", 0):
-        compile_kernels(blocks.dtype, blocks.n_bands, wanted, session.engine.threads, table=method == "exact")
+        compile_ahead(table=method == "exact", confident=confident)
     space = _space(session, options)
     chosen, size = sample_blocks(method, session), max(SAMPLE_PIXELS, 16 * wanted)
     table = few = None
@@ -92,6 +102,7 @@ def fit_pixels(session: Session, options: FitOptions, by_image: bool = False) ->
             table, few = counted, counted if len(counted) <= wanted else None
         else:
             method = _stream_instead(options.method, session, f"a table of {counted:,} colors does not fit")
+            compile_ahead(table=False)
     else:
         with clock.phase("sample", 0) as advance:
             sample = draw(session, space, size, options.seed, chosen, advance, by_image)

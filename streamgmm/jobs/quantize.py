@@ -66,7 +66,7 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
         display_of(given, session.blocks.n_bands)
         check_room(session, dst, given, given.wanted)
         try:
-            result = fit_pixels(session, given)
+            result = fit_pixels(session, given, confident=given.confidence is not None)
         except NoPixelsError as error:
             log.warning("%s; the output is all nodata", error)
             write_outputs(session, dst, given, None, _zeros, mark=mark)

@@ -82,7 +82,7 @@ def scratch_for(n_slices: int, n_components: int, n_bands: int) -> Scratch:
 
 
 def launches(n_pixels: int, n_components: int, n_bands: int, parallel: bool = True):
-    """Yield the slice bounds (S + 1,) of one launch after another: of a parallel kernel, or of its serial twin."""
+    """Yield the slice bounds (S + 1,) of one launch after another: of a parallel kernel, or of a serial one."""
     n_slices = slices_of(n_components, n_bands, parallel)
     for first in range(0, n_pixels, n_slices * SLICE):
         last = min(n_pixels, first + n_slices * SLICE)
@@ -90,7 +90,7 @@ def launches(n_pixels: int, n_components: int, n_bands: int, parallel: bool = Tr
 
 
 def slices_of(n_components: int, n_bands: int, parallel: bool) -> int:
-    """Return the slices of one launch: of a parallel kernel, or of its serial twin."""
+    """Return the slices of one launch: of a parallel kernel, or of a serial one."""
     size = SLICE_BYTES if parallel else SERIAL_BYTES
     return max(1, min(SLICES, size // slice_bytes(n_components, n_bands)))
 

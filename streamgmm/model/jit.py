@@ -1,18 +1,18 @@
-"""The only place that touches Numba's decorators, threads and cache."""
+"""The only place that touches Numba's decorators, threads and settings."""
 
 import functools
 import logging
 import os
 import threading
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numba
-import numpy as np
-from numba.core import caching
-from numba.core import types as nb
-from numba.extending import intrinsic
+from numba import config
 
 from .. import __version__
+from .code_folder import empty, find_folder
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,11 @@ log = logging.getLogger(__name__)
 # `nnan` and `ninf` would let the compiler assume them away, differently on each processor.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
-# Where compiled code is kept, instead of beside this file or in the user's folder: for each version apart.
-if _folder := os.environ.get("STREAMGMM_CACHE_DIR"):
-    numba.config.CACHE_DIR = f"{_folder}{os.sep}streamgmm-{__version__}-numba-{numba.__version__}"
+# Where compiled code is kept, for each version apart; None where nothing can be.
+FOLDER = find_folder(f"streamgmm-{__version__}-numba-{numba.__version__}", config.CACHE_DIR)
+
+# All functions that are compiled: kernels that call one another, and both forms of each parallel loop.
+dispatchers: list = []
 
 # Numba's workqueue layer aborts the process when two threads launch parallel loops at once.
 _launch = threading.Lock()
@@ -36,72 +38,70 @@ def _say_that_nothing_is_kept():
     log.info("compiled code cannot be kept; set STREAMGMM_CACHE_DIR to a folder that can be written")
 
 
-class _Readable(caching._CacheLocator):
-    """A folder of compiled code that cannot be written serves, too, where there is some in it: that of a container's image."""
-
-    def ensure_cache_path(self):
-        try:
-            super().ensure_cache_path()
-        except OSError:
-            if not any(name.endswith(".nbi") for name in os.listdir(self.get_cache_path())):  # noqa: PTH208
-                raise
-
-
-class _Provided(_Readable, caching.UserProvidedCacheLocator):
-    """The folder that was set."""
-
-
-class _InTree(_Readable, caching.InTreeCacheLocator):
-    """The folder beside the source."""
-
-
-class _UserWide(_Readable, caching.UserWideCacheLocator):
-    """The folder of the user."""
-
-
-class _Folders(caching.CompileResultCacheImpl):
-    _locator_classes = [_Provided, _InTree, _UserWide]  # noqa: RUF012
-
-
-class _Kept(caching.FunctionCache):
-    """Compiled code of a function on disk; a disk that takes no more of it is no error."""
-
-    _impl_class = _Folders
-
-    def save_overload(self, *arguments):
-        try:
-            super().save_overload(*arguments)
-        except OSError:
-            _say_that_nothing_is_kept()
+@contextmanager
+def _keeping_code() -> Iterator[None]:
+    """Have Numba keep code in our folder while it decorates a function, which is when it looks where to."""
+    others, config.CACHE_DIR = config.CACHE_DIR, str(FOLDER)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = others  # kernels of other packages stay where they are
 
 
 def _compiled(function, **options):
-    """Compile at the first call, without the GIL; keep the code for later runs where any folder can be written."""
-    dispatcher = numba.njit(function, nogil=True, **options)
-    if not numba.config.DISABLE_JIT:
-        try:
-            dispatcher._cache = _Kept(function)
-        except RuntimeError:  # no folder: read-only package, no home
-            _say_that_nothing_is_kept()
+    """Compile at the first call, without the GIL; keep the code for later runs where there is a folder for it."""
+    compiled = functools.partial(numba.njit, function, nogil=True, **options)
+    dispatcher = None
+    if FOLDER is not None:
+        with suppress(RuntimeError), _keeping_code():  # Numba can keep no code there after all, or finds no source of it
+            dispatcher = compiled(cache=True)
+    if dispatcher is None:
+        _say_that_nothing_is_kept()
+        dispatcher = compiled()
+    if not config.DISABLE_JIT:
+        dispatchers.append(dispatcher)
     return dispatcher
 
 
-def forget(dispatchers) -> None:
-    """Forget what is kept of some compiled functions, so that they are compiled again."""
-    for dispatcher in dispatchers:
-        dispatcher._cache.flush()
+def _call(dispatcher, *arguments):
+    """Call what is compiled; a disk that takes no more of its code is no error.
+
+    Numba raises that error when it has compiled a function, and before it runs anything, for each function anew: what is
+    compiled by then serves the next call.
+    """
+    known = None
+    while True:
+        try:
+            return dispatcher(*arguments)
+        except OSError:
+            n_compiled = sum(len(each.signatures) for each in dispatchers)
+            if n_compiled == known:
+                raise
+            known = n_compiled
+            _say_that_nothing_is_kept()
+
+
+def forget() -> None:
+    """Forget all code that is kept, so that it is compiled again."""
+    if FOLDER is not None:
+        empty(FOLDER)
 
 
 def kernel(function):
-    """Compile a serial loop that may be called from any thread or from another kernel."""
+    """Compile a serial loop that other kernels call, in any thread."""
     return _compiled(function, fastmath=FASTMATH, error_model="numpy")
 
 
-class Twins:
-    """One loop over ``prange``, compiled twice: parallel for one machine, serial for code already in a thread pool.
+def entry(function):
+    """Compile a serial loop that Python calls, in any thread."""
+    return functools.partial(_call, kernel(function))
 
-    The arithmetic stands in functions marked :func:`kernel`, compiled once and called by both twins, which is what makes
-    their results equal bit for bit: a loop compiled twice with reordered sums is vectorised in two ways.
+
+class ParallelKernel:
+    """A loop over ``prange`` that Python calls, compiled twice: in parallel, and serial for code already in a thread pool.
+
+    The arithmetic stands in functions marked :func:`kernel`, compiled once and called by both, which is what makes their
+    results equal bit for bit: a loop compiled twice with reordered sums is vectorized in two ways.
     """
 
     def __init__(self, function):
@@ -109,42 +109,23 @@ class Twins:
         self.parallel = _compiled(_renamed(function, "parallel"), parallel=True)
 
     def __call__(self, threads, *arguments):
-        """Run the parallel twin on some threads, or the serial one on 1."""
+        """Run the loop on some threads, or the serial one on 1."""
         if threads == 1 or _forked.is_set():
-            self.serial(*arguments)
+            _call(self.serial, *arguments)
             return
         with _launch:
             before = numba.get_num_threads()
-            numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+            numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
             try:
-                self.parallel(*arguments)
+                _call(self.parallel, *arguments)
             finally:
                 numba.set_num_threads(before)  # the caller's own kernels keep theirs
 
 
 def _renamed(function, suffix):
     """Copy a function under another name: Numba's cache goes by name and line, not by compile options."""
-    twin = types.FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{suffix}")
-    twin.__module__ = function.__module__
-    twin.__qualname__ = twin.__name__
-    twin.__doc__ = function.__doc__
-    return twin
-
-
-def _bitcast(target, array_dtype):
-    """Reinterpret the 32 bits of a scalar, which is what the exponent of a float is read and written with."""
-    if numba.config.DISABLE_JIT:
-        return lambda value: value.view(array_dtype)
-
-    @intrinsic
-    def cast(typing_context, value):
-        def codegen(context, builder, signature, arguments):
-            return builder.bitcast(arguments[0], context.get_value_type(target))
-
-        return target(value), codegen
-
-    return cast
-
-
-as_float32 = _bitcast(nb.float32, np.float32)
-as_int32 = _bitcast(nb.int32, np.int32)
+    copy = types.FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{suffix}")
+    copy.__module__ = function.__module__
+    copy.__qualname__ = copy.__name__
+    copy.__doc__ = function.__doc__
+    return copy

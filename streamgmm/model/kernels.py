@@ -9,7 +9,7 @@ and the empty tuple for any number of bands, where they pass through rows.
 import numpy as np
 from numba import prange
 
-from .jit import Twins, as_float32, as_int32, kernel
+from .jit import ParallelKernel, entry, kernel
 
 # log2 responsibility below which a component does not matter to a block: 2^-30 is a 64th of float32's resolution.
 # Skipping such components makes a pass over a photo 1.2 times faster and leaves the log-likelihood as it is.
@@ -135,7 +135,7 @@ def _exponentials(logp, top, total, active):
             e = np.floor(t + HALF)
             f = t - e
             p = E0 + f * (E1 + f * (E2 + f * (E3 + f * (E4 + f * E5))))
-            p *= as_float32(np.int32((np.int32(e) + BIAS) << SHIFT))
+            p *= np.int32((np.int32(e) + BIAS) << SHIFT).view(np.float32)
             logp[k, i] = p
             total[i] += p
 
@@ -145,8 +145,8 @@ def _normalize(w, top, total):
     """Return the sum of w * log2 likelihood, and turn total into w / total, which makes responsibilities of the rows."""
     s = 0.0
     for i in range(w.shape[0]):
-        bits = as_int32(total[i])
-        f = as_float32(np.int32((bits & MANTISSA) | ONE)) - MIDDLE
+        bits = np.float32(total[i]).view(np.int32)
+        f = np.int32((bits & MANTISSA) | ONE).view(np.float32) - MIDDLE
         p = L0 + f * (L1 + f * (L2 + f * (L3 + f * (L4 + f * (L5 + f * (L6 + f * (L7 + f * L8)))))))
         e = np.float32((bits >> SHIFT) - BIAS)
         s += np.float64(w[i]) * (np.float64(top[i]) + np.float64(e + p))
@@ -291,14 +291,14 @@ def _label(pixels, bounds, model, bands, scratch, labels):
 
 # (pixels (n, D), weights (n,) float64 or empty, bounds (S + 1,), model, bands, scratch, sums (S, K, M), loglik (S,)):
 # the statistics of slice s of the pixels, which is [bounds[s], bounds[s + 1]), into sums[s] and loglik[s].
-accumulate = Twins(_accumulate)
+accumulate = ParallelKernel(_accumulate)
 
 # (pixels (n, D), bounds (S + 1,), model, bands, scratch, labels (n,)): the component of largest responsibility, the first of
 # equals.
-label = Twins(_label)
+label = ParallelKernel(_label)
 
 
-@kernel
+@entry
 def confidence(pixels, model, bands, scratch, largest):
     """Fill largest (n,) with 255 times the largest responsibility of each pixel, rounded, at least 1; scratch has one slot."""
     D, B = pixels.shape[1], scratch.logp.shape[2]
@@ -313,7 +313,7 @@ def confidence(pixels, model, bands, scratch, largest):
             largest[block + i] = max(WHOLE / total[i] + HALF, E0)
 
 
-@kernel
+@entry
 def count(pixels, codes, bands, counters):
     """Add one to the counter of each pixel's color code."""
     for i in range(pixels.shape[0]):
@@ -323,7 +323,7 @@ def count(pixels, codes, bands, counters):
         counters[code] += 1
 
 
-@kernel
+@entry
 def lookup(pixels, codes, bands, table, labels):
     """Labels <- table[color code of each pixel]."""
     for i in range(pixels.shape[0]):
@@ -333,7 +333,7 @@ def lookup(pixels, codes, bands, table, labels):
         labels[i] = table[code]
 
 
-@kernel
+@entry
 def compact(counters, colors, counts):
     """Write the colors that occur, in the order of their code, and how often each does."""
     D = colors.shape[1]
@@ -349,7 +349,7 @@ def compact(counters, colors, counts):
             n += 1
 
 
-@kernel
+@entry
 def squared_error(pixels, weights, labels, palette, counts):
     """Return the weighted sum of squared distances of pixels to palette (K, D), in sample units; count labels in counts."""
     error = 0.0

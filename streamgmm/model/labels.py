@@ -21,7 +21,7 @@ def classify(pixels: np.ndarray, mixture: Mixture, threads: int = 1) -> np.ndarr
     mixture : Mixture
         K components in D bands.
     threads : int > 0
-        Threads of the parallel kernel; 1 runs its serial twin.
+        Threads of the parallel kernel; 1 runs the serial one.
 
     Returns
     -------

@@ -103,7 +103,7 @@ def accumulate(pixels: np.ndarray, mixture: Mixture, weights: np.ndarray | None 
     weights : ndarray of shape (n,), optional
         How often each pixel counts, >= 0; once by default.
     threads : int > 0
-        Threads of the parallel kernel; 1 runs its serial twin, to the same bits.
+        Threads of the parallel kernel; 1 runs the serial one, to the same bits.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from . import kernels
 from .buffers import SMALL_LABELS
 from .colors import ColorCounter, ColorTable, has_table
 from .distortion import distortion
-from .jit import Twins, forget
+from .jit import dispatchers, forget
 from .labels import LookupTable, classify, confidence
 from .mixture import Mixture
 from .statistics import accumulate
@@ -17,8 +18,10 @@ from .statistics import accumulate
 log = logging.getLogger(__name__)
 
 
-def compile_kernels(dtype: np.dtype, n_bands: int, n_components: int, threads: int, *, table: bool) -> None:
-    """Compile the kernels for images of some type, or load them from the cache: 9 seconds the first time, 0.2 after.
+def compile_kernels(
+    dtype: np.dtype, n_bands: int, n_components: int, threads: int, *, table: bool, confident: bool = False
+) -> None:
+    """Compile the kernels for images of some type, or load them from where they are kept: 9 seconds the first time, 0.2 after.
 
     Parameters
     ----------
@@ -28,15 +31,18 @@ def compile_kernels(dtype: np.dtype, n_bands: int, n_components: int, threads: i
         Above 256, labels are 16-bit.
     threads : int > 0
     table : bool
-        Whether the job works on a color table, with parallel kernels, or on tiles in threads, with their serial twins too.
+        Whether the job works on a color table, with parallel kernels, or on tiles in threads, with serial ones too.
+    confident : bool
+        Whether the confidence image is written, too.
     """
     start, misses = time.perf_counter(), _cache_misses()
+    call_all = partial(_call_all, np.dtype(dtype), n_bands, n_components, threads, table, confident)
     try:
-        _call_all(np.dtype(dtype), n_bands, n_components, threads, table)
+        call_all()
     except Exception as error:  # what is kept is damaged, which raises anything; if it is not that, it is raised again
         log.info("compiled code that was kept cannot be read (%s: %s); compiling again", type(error).__name__, error)
-        forget(_dispatchers())
-        _call_all(np.dtype(dtype), n_bands, n_components, threads, table)
+        forget()
+        call_all()
     if _cache_misses() > misses:
         log.info("compiled kernels in %.1f s", time.perf_counter() - start)
 
@@ -46,32 +52,24 @@ def warm_up() -> None:
     for n_bands in (3, 1, 4):
         for dtype in (np.uint8, np.uint16, np.float32):
             for table in {False, has_table(dtype, n_bands)}:
-                compile_kernels(np.dtype(dtype), n_bands, 2, 2, table=table)
-            confidence(
-                np.zeros((1, n_bands), dtype), Mixture(np.ones(1), np.zeros((1, n_bands)), np.ones((1, n_bands)), "diag")
-            )
+                compile_kernels(np.dtype(dtype), n_bands, 2, 2, table=table, confident=True)
 
 
-def _call_all(dtype: np.dtype, n_bands: int, n_components: int, threads: int, table: bool) -> None:
+def _call_all(dtype: np.dtype, n_bands: int, n_components: int, threads: int, table: bool, confident: bool) -> None:
     pixel = np.zeros((1, n_bands), dtype)
     n_alike = min(n_components, SMALL_LABELS + 1)
     mixture = Mixture(np.full(n_alike, 1 / n_alike), np.zeros((n_alike, n_bands)), np.ones((n_alike, n_bands)), "diag")
-    for twin in {threads} if table else {1, threads}:
-        accumulate(pixel, mixture, threads=twin)
-        labels = classify(pixel, mixture, twin)
+    for n_threads in {threads} if table else {1, threads}:
+        accumulate(pixel, mixture, threads=n_threads)
+        labels = classify(pixel, mixture, n_threads)
     distortion(pixel, labels, mixture)
+    if confident:
+        confidence(pixel, mixture)
     if table:
         ColorCounter(n_bands, 1, 1).add(pixel)
         LookupTable(ColorTable(pixel, np.ones(1)), labels)(pixel)
         kernels.compact(np.zeros(1, np.uint32), pixel.copy(), np.empty(1))
 
 
-def _dispatchers() -> list:
-    """All functions that are compiled, where they are: each has files of its own."""
-    loops = [loop for loop in vars(kernels).values() if isinstance(loop, Twins)]
-    functions = [*vars(kernels).values(), *(loop.serial for loop in loops), *(loop.parallel for loop in loops)]
-    return [function for function in functions if hasattr(function, "stats")]
-
-
 def _cache_misses() -> int:
-    return sum(sum(function.stats.cache_misses.values()) for function in _dispatchers())
+    return sum(sum(function.stats.cache_misses.values()) for function in dispatchers)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numba
@@ -14,6 +15,7 @@ import pytest
 import tifffile
 
 import streamgmm
+from streamgmm.model import code_folder, jit
 
 from .images import smooth, write_tiff
 
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "streamgmm"]
 OPTIONS = {"n_components": 3, "max_iter": 4}
 ARGUMENTS = ["quantize", "in.tif", "out.tif", "-k", "3", "--max-iter", "4", "--tol", "0.1", "--overwrite"]
+NOTHING_KEPT = "streamgmm: compiled code cannot be kept; set STREAMGMM_CACHE_DIR to a folder that can be written"
 
 
 def start(folder, arguments, program=COMMAND, **environment):
@@ -62,10 +65,8 @@ import sys
 from streamgmm.cli import main
 main(sys.argv[1:])
 
-from streamgmm.model import kernels
-found = vars(kernels).values()
-twins = [getattr(kernel, name) for kernel in found for name in ("serial", "parallel") if hasattr(kernel, name)]
-compiled = [kernel.stats for kernel in {id(kernel): kernel for kernel in (*found, *twins)}.values() if hasattr(kernel, "stats")]
+from streamgmm.model.jit import dispatchers
+compiled = [dispatcher.stats for dispatcher in dispatchers]
 print(sum(sum(stats.cache_misses.values()) for stats in compiled), sum(sum(stats.cache_hits.values()) for stats in compiled))
 """
 
@@ -129,7 +130,206 @@ def test_without_the_compiler_the_result_is_the_same(folder):
     assert np.mean(tifffile.imread(folder / "out.tif") == labels) > 0.99
 
 
-# --- Where compiled code is kept ---
+# --- Which folder compiled code is kept in ---
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The folders that may be chosen: the one Numba is told, the one beside the package, and the one of the user."""
+    monkeypatch.delenv("STREAMGMM_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(code_folder, "__file__", str(tmp_path / "package" / "code_folder.py"))
+    return tmp_path / "numba", tmp_path / "package" / "__pycache__", tmp_path / "user" / "streamgmm"
+
+
+def fill(folder):
+    """Put what looks like compiled code in a folder of a version."""
+    (folder / "version" / "model_of_some_path").mkdir(parents=True)
+    (folder / "version" / "model_of_some_path" / "kernel.nbi").write_text("code")
+
+
+def block(folder):
+    """Put a file where a folder is to be, which keeps out root, too."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.touch()
+
+
+def test_the_first_folder_that_takes_code_is_chosen(places):
+    told, beside, user = places
+    assert code_folder.find_folder("version", str(told)) == told / "version"
+    assert code_folder.find_folder("version", "") == beside / "version"
+    shutil.rmtree(beside)
+    block(beside)
+    assert code_folder.find_folder("version", "") == user / "version"
+    shutil.rmtree(user)
+    block(user)
+    assert code_folder.find_folder("version", "") is None
+
+
+def test_the_folder_of_the_environment_is_the_only_one(places, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STREAMGMM_CACHE_DIR", "own")
+    assert code_folder.find_folder("version", str(places[0])) == tmp_path / "own" / "version"
+    shutil.rmtree(tmp_path / "own")
+    block(tmp_path / "own")
+    assert code_folder.find_folder("version", str(places[0])) is None
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "own"]
+
+
+def test_a_user_may_have_no_home(places, monkeypatch):
+    def no_home(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    block(places[1])
+    assert code_folder.find_folder("version", "") is None
+
+
+def test_a_folder_that_is_full_is_of_use_where_it_holds_code(places, monkeypatch):
+    monkeypatch.setattr(code_folder, "ROOM", 1 << 62)
+    assert code_folder.find_folder("version", "") is None
+    fill(places[2])
+    assert code_folder.find_folder("version", "") == places[2] / "version"
+
+
+def test_code_that_cannot_be_written_is_linked_to_where_there_is_no_other_folder(places, monkeypatch):
+    told, beside, user = places
+    fill(beside)
+    assert code_folder.find_folder("version", str(told)) == told / "version"
+    monkeypatch.setattr(code_folder, "_takes_code", lambda folder: folder.parent == user)
+    assert code_folder.find_folder("version", str(told)) == user / "version"
+    monkeypatch.setattr(code_folder, "_takes_code", lambda folder: False)
+    links = code_folder.find_folder("version", str(told))
+    (code,) = links.rglob("*.nbi")
+    assert code.relative_to(links) == Path("model_of_some_path/kernel.nbi")
+    assert code.read_text() == "code"
+    code_folder.empty(links)
+    assert not list(links.rglob("*.nbi"))
+    assert (beside / "version" / code.relative_to(links)).read_text() == "code"
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **options: places[2].mkdir())
+    assert code_folder.find_folder("version", str(told)) is None
+
+
+LINKING = """
+import os, sys
+from streamgmm.model import code_folder
+code_folder._takes_code = lambda folder: False
+links = code_folder.find_folder("version", "")
+if child := os.fork():
+    os.waitpid(child, 0)
+    assert list(links.rglob("*.nbi"))
+    print(links)
+sys.exit()
+"""
+
+
+def test_links_go_when_their_process_ends_and_not_with_a_fork_of_it(tmp_path):
+    fill(tmp_path)
+    output, _ = run(tmp_path, [], [sys.executable, "-c", LINKING], STREAMGMM_CACHE_DIR=str(tmp_path))
+    assert Path(output.strip()).name.startswith("streamgmm-")
+    assert not Path(output.strip()).exists()
+
+
+OTHERS = """
+import os, numba
+from streamgmm.model import jit, kernels
+
+@numba.njit(cache=True)
+def other(x):
+    return x + 1
+
+assert numba.config.CACHE_DIR == os.environ["NUMBA_CACHE_DIR"]
+assert other(1) == 2
+print(jit.FOLDER, os.path.dirname(other.stats.cache_path), {os.path.dirname(each.stats.cache_path) for each in jit.dispatchers})
+"""
+
+
+@pytest.mark.parametrize("ours", ["", "ours"])
+def test_kernels_of_others_are_kept_where_they_were(ours, tmp_path):
+    (tmp_path / "others.py").write_text(OTHERS)
+    theirs = str(tmp_path / "theirs")
+    output, _ = run(tmp_path, ["others.py"], [sys.executable], STREAMGMM_CACHE_DIR=ours, NUMBA_CACHE_DIR=theirs)
+    version = f"streamgmm-{streamgmm.__version__}-numba-{numba.__version__}"
+    folder = tmp_path / (ours or "theirs") / version
+    assert output == f"{folder} {theirs} {{'{folder}'}}\n"
+
+
+# --- What of it can be kept ---
+
+
+def has_mounts():
+    """Whether this process may mount file systems, for its children alone."""
+    mount = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return shutil.which("unshare") is not None and subprocess.run(mount, capture_output=True).returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(not has_mounts(), reason="needs to mount a file system")
+
+
+def mounting(kind, command):
+    """Start a command where its first argument is a mount of some kind."""
+    return ["unshare", "--mount", "/bin/sh", "-c", f'mount {kind} "$0" && exec "$@"', "cache", *command]
+
+
+# Has no room left when the kernels are decorated, and before any is compiled.
+FILLING = """
+import sys
+from streamgmm.model import jit, kernels
+with open("cache/ballast", "wb", buffering=0) as ballast:
+    try:
+        while ballast.write(bytes(1 << 12)):
+            pass
+    except OSError:
+        pass
+from streamgmm.cli import main
+main(sys.argv[1:])
+"""
+
+
+@needs_mounts
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--method", "stream", "--confidence", "sure.tif"]], ids=["table", "stream"])
+def test_a_disk_that_becomes_full_keeps_nothing_and_says_so_once(more, folder):
+    run(folder, [*ARGUMENTS, *more])
+    expected = {path.name: path.read_bytes() for path in folder.glob("*.tif")}
+    (folder / "cache").mkdir()
+    program = mounting("-t tmpfs -o size=33m none", [sys.executable, "-c", FILLING])
+    _, error = run(folder, [*ARGUMENTS, *more, "-v"], program, STREAMGMM_CACHE_DIR=str(folder / "cache"))
+    assert [line for line in error.splitlines() if "cannot be" in line] == [NOTHING_KEPT]
+    assert {path.name: path.read_bytes() for path in folder.glob("*.tif")} == expected
+
+
+@needs_mounts
+@pytest.mark.slow
+def test_a_disk_that_is_full_is_not_written(folder, expected):
+    (folder / "cache").mkdir()
+    program = mounting("-t tmpfs -o size=64k none", COMMAND)
+    _, error = run(folder, [*ARGUMENTS, "-v"], program, STREAMGMM_CACHE_DIR=str(folder / "cache"))
+    assert [line for line in error.splitlines() if "cannot be" in line] == [NOTHING_KEPT]
+    assert (folder / "out.tif").read_bytes() == expected
+
+
+@needs_mounts
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_cache_that_cannot_be_written_is_of_use(damaged, filled, folder, expected):
+    shutil.copytree(filled, folder / "cache")
+    for path in (folder / "cache").rglob("*.nbc") if damaged else ():
+        path.write_bytes(b"")
+    kept = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (folder / "cache").rglob("*.nb?")}
+    program = mounting("--bind cache cache && mount -o remount,bind,ro", [sys.executable, "-c", COUNTING])
+    output, _ = run(folder, ARGUMENTS, program, STREAMGMM_CACHE_DIR=str(folder / "cache"))
+    assert (int(output.split()[0]) > 4) == damaged
+    assert (folder / "out.tif").read_bytes() == expected
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (folder / "cache").rglob("*.nb?")} == kept
+
+
+def test_an_error_that_is_not_of_what_is_kept_comes_out():
+    def reading():
+        raise OSError("of something else")
+
+    with pytest.raises(OSError, match="of something else"):
+        jit._call(reading)
 
 
 def unwritable(folder):
@@ -146,8 +346,7 @@ def test_where_nothing_can_be_kept_a_run_compiles_and_says_so(folder, expected):
     assert run(folder, ARGUMENTS, **environment) == ("", "")
     assert (folder / "out.tif").read_bytes() == expected
     _, error = run(folder, [*ARGUMENTS, "-v"], **environment)
-    (line,) = [line for line in error.splitlines() if "cannot be kept" in line]
-    assert "STREAMGMM_CACHE_DIR" in line
+    assert [line for line in error.splitlines() if "cannot be" in line] == [NOTHING_KEPT]
     (folder / "cache").mkdir()
     run(folder, ARGUMENTS, **environment | {"STREAMGMM_CACHE_DIR": str(folder / "cache")})  # the remedy
     assert list((folder / "cache").rglob("*.nbi"))
@@ -173,6 +372,18 @@ def test_compiled_code_is_kept_where_it_is_asked_for_and_for_each_version(filled
     misses, _ = compiled(folder, ARGUMENTS, folder / "cache")
     assert misses > 4
     assert len(list((folder / "cache").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_where_numba_cannot_keep_code_after_all_a_run_compiles(folder, expected):
+    environment = unwritable(folder) | {"STREAMGMM_CACHE_DIR": str(folder / "cache")}
+    run(folder, [], [sys.executable, "-c", "import streamgmm.model.kernels"], **environment)
+    (room,) = (folder / "cache").glob("*/*")
+    room.rmdir()
+    room.touch()
+    _, error = run(folder, [*ARGUMENTS, "-v"], **environment)
+    assert [line for line in error.splitlines() if "cannot be" in line] == [NOTHING_KEPT]
+    assert (folder / "out.tif").read_bytes() == expected
 
 
 DAMAGES = {
