@@ -61,13 +61,13 @@ def random_pixels(mixture, n_pixels, dtype, seed=0):
 
 
 def samples(x, dtype):
-    """Colours in [0, 1] as samples of some type."""
+    """Colors in [0, 1] as samples of some type."""
     dtype = np.dtype(dtype)
     return np.rint(x * np.iinfo(dtype).max).astype(dtype) if dtype.kind == "u" else x.astype(dtype)
 
 
-def colours(pixels):
-    """Samples as colours in [0, 1], float64."""
+def colors(pixels):
+    """Samples as colors in [0, 1], float64."""
     return pixels / (np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from streamgmm.image.source import open_image
+from streamgmm.image.open import open_image
 from streamgmm.image.tiles import Window
 
 PHOTO = Path(__file__).parent / "data" / "astronaut.tif"
@@ -24,27 +24,27 @@ def smooth(height, width, bands=3, dtype=np.uint8, seed=0):
     return (values.clip(0, 1) * np.iinfo(dtype).max).astype(dtype)
 
 
-def posterized(height, width, n_colours, bands=3, dtype=np.uint8, seed=0):
-    """An image of exactly some colours, each also an 8-bit colour, shape (height, width, bands)."""
+def posterized(height, width, n_colors, bands=3, dtype=np.uint8, seed=0):
+    """An image of exactly some colors, each also an 8-bit color, shape (height, width, bands)."""
     generator = np.random.default_rng(seed)
-    levels = generator.permutation(256)[:n_colours]
-    colours = np.stack([levels, *(generator.integers(0, 256, n_colours) for _ in range(bands - 1))], axis=1)
-    labels = generator.integers(0, n_colours, height * width)
-    labels[:n_colours] = np.arange(n_colours)
-    return (colours[labels] * (np.iinfo(dtype).max // 255)).astype(dtype).reshape(height, width, bands)
+    levels = generator.permutation(256)[:n_colors]
+    colors = np.stack([levels, *(generator.integers(0, 256, n_colors) for _ in range(bands - 1))], axis=1)
+    labels = generator.integers(0, n_colors, height * width)
+    labels[:n_colors] = np.arange(n_colors)
+    return (colors[labels] * (np.iinfo(dtype).max // 255)).astype(dtype).reshape(height, width, bands)
 
 
 def write_tiff(path, pixels, **options):
-    """Write pixels (height, width, bands) as a TIFF, grey or RGB with extra samples."""
-    colours = {"photometric": "rgb" if pixels.shape[2] >= 3 else "minisblack"}
+    """Write pixels (height, width, bands) as a TIFF, gray or RGB with extra samples."""
+    colors = {"photometric": "rgb" if pixels.shape[2] >= 3 else "minisblack"}
     if pixels.shape[2] in (2, 4):
-        colours["extrasamples"] = ["unspecified"]  # a band like the others, no alpha
+        colors["extrasamples"] = ["unspecified"]  # a band like the others, no alpha
     if options.get("planarconfig") == "separate" and pixels.shape[2] > 1:
         pixels = np.moveaxis(pixels, -1, 0)
     elif pixels.shape[2] == 1:
         options.pop("planarconfig", None)
         pixels = pixels[:, :, 0]
-    tifffile.imwrite(path, pixels, metadata=None, **colours | options)
+    tifffile.imwrite(path, pixels, metadata=None, **colors | options)
     return path
 
 
@@ -66,7 +66,7 @@ def segments(path):
 
 
 def palette_of(model):
-    """Means times 255, rounded, in the first three bands; grey where there are fewer. Shape (K, 3)."""
+    """Means times 255, rounded, in the first three bands; gray where there are fewer. Shape (K, 3)."""
     means = np.array(model["means"])
     shown = means[:, :3] if means.shape[1] >= 3 else means[:, [0, 0, 0]]
     return np.rint(shown.clip(0, 1) * 255).astype(np.uint8)
@@ -77,12 +77,12 @@ def naive_model(model):
     return *(np.array(model[name]) for name in ("weights", "means", "covariances")), model["covariance_type"]
 
 
-def colours_of(pixels, value_range=None):
-    """Pixels as colours in [0, 1], shape (n, bands); of floats and wide integers, what 0 and 1 stand for must be given."""
+def colors_of(pixels, value_range=None):
+    """Pixels as colors in [0, 1], shape (n, bands); of floats and wide integers, what 0 and 1 stand for must be given."""
     low, high = (0, np.iinfo(pixels.dtype).max) if value_range is None else value_range
     return (pixels.reshape(-1, pixels.shape[-1]).astype(np.float64) / 2 - low / 2) / ((high / 2 - low / 2) or 1)
 
 
-def psnr(pixels, colours):
-    """Peak signal-to-noise ratio in dB of colours in [0, 1] against pixels."""
-    return -10 * np.log10(np.mean((pixels / np.iinfo(pixels.dtype).max - colours) ** 2))
+def psnr(pixels, colors):
+    """Peak signal-to-noise ratio in dB of colors in [0, 1] against pixels."""
+    return -10 * np.log10(np.mean((pixels / np.iinfo(pixels.dtype).max - colors) ** 2))

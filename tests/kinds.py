@@ -28,7 +28,7 @@ FULL = {1: 255, 2: 65535}
 
 
 class Picture(NamedTuple):
-    """Colours, shape (height, width, bands), and where they are not masked, shape (height, width); None where none is."""
+    """Colors, shape (height, width, bands), and where they are not masked, shape (height, width); None where none is."""
 
     pixels: np.ndarray
     valid: np.ndarray | None = None
@@ -62,7 +62,7 @@ RGB = Picture(smooth(HEIGHT, WIDTH))
 GREY = Picture(RGB.pixels[:, :, :1])
 RGB16 = Picture(smooth(HEIGHT, WIDTH, dtype=np.uint16))
 GREY16 = Picture(RGB16.pixels[:, :, :1])
-FEW = Picture(RGB.pixels // np.uint8([64, 128, 128]) * np.uint8([80, 200, 200]))  # 16 colours
+FEW = Picture(RGB.pixels // np.uint8([64, 128, 128]) * np.uint8([80, 200, 200]))  # 16 colors
 FLOAT = Picture((RGB16.pixels / 1000 - 20).astype(np.float32))
 HALF = Picture((RGB16.pixels / 1000 - 20).astype(np.float16).astype(np.float32))
 DOUBLE = Picture(GREY16.pixels / 7e300)
@@ -111,7 +111,7 @@ APERIO = f"Aperio Image Library v11.2.1\n300x200 [0,0 300x200] ({TILE[1]}x{TILE[
 
 
 def tiff(picture: Picture | np.ndarray, **options: Any) -> Maker:
-    """Write with tifffile; samples beyond grey or RGB are bands of no colour, unless told otherwise."""
+    """Write with tifffile; samples beyond gray or RGB are bands of no color, unless told otherwise."""
     pixels = picture.pixels if isinstance(picture, Picture) else picture
     bands = pixels.shape[2]
     extra = {2: 1, 3: 0, 1: 0}.get(bands, bands - 1)
@@ -225,10 +225,10 @@ def ycbcr(path: Path) -> None:
 
 
 def palette(bits: int) -> Maker:
-    """Write FEW as labels and their colours, with GDAL: tifffile packs no palettes."""
-    colours, labels = np.unique(FEW.pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    """Write FEW as labels and their colors, with GDAL: tifffile packs no palettes."""
+    colors, labels = np.unique(FEW.pixels.reshape(-1, 3), axis=0, return_inverse=True)
     labels = Picture(labels.reshape(HEIGHT, WIDTH, 1).astype(np.uint8))
-    return gdal(labels, photometric="palette", nbits=bits, colormap=dict(enumerate(map(tuple, colours.tolist()))))
+    return gdal(labels, photometric="palette", nbits=bits, colormap=dict(enumerate(map(tuple, colors.tolist()))))
 
 
 def alpha(picture: Picture, opacity: int = 255, **options: Any) -> Maker:
@@ -237,7 +237,7 @@ def alpha(picture: Picture, opacity: int = 255, **options: Any) -> Maker:
 
 
 def with_alpha(picture: Picture, opacity: int = 255) -> np.ndarray:
-    """Colours and alpha, shape (height, width, bands + 1)."""
+    """Colors and alpha, shape (height, width, bands + 1)."""
     shown = np.ones(picture.pixels.shape[:2], bool) if picture.valid is None else picture.valid
     return np.dstack([picture.pixels, shown * np.uint8(opacity)])
 

@@ -1,6 +1,6 @@
 """The slow, obvious twin of everything in streamgmm.model: the definitions in float64, with NumPy and nothing else.
 
-A ``model`` is a tuple (weights, means, covariances, covariance_type) in scikit-learn's shapes; ``x`` are colours (n, D) and
+A ``model`` is a tuple (weights, means, covariances, covariance_type) in scikit-learn's shapes; ``x`` are colors (n, D) and
 ``w`` how often each counts.
 """
 
@@ -104,21 +104,21 @@ def ones_like(x, w):
     return np.ones(len(x)) if w is None else np.asarray(w, np.float64)
 
 
-def count_colours(pixels, w=None):
-    """How often each colour occurs, as a dictionary from tuples."""
+def count_colors(pixels, w=None):
+    """How often each color occurs, as a dictionary from tuples."""
     counts = {}
-    for colour, weight in zip(pixels.reshape(-1, pixels.shape[-1]).tolist(), ones_like(pixels, w), strict=True):
-        counts[tuple(colour)] = counts.get(tuple(colour), 0) + weight
+    for color, weight in zip(pixels.reshape(-1, pixels.shape[-1]).tolist(), ones_like(pixels, w), strict=True):
+        counts[tuple(color)] = counts.get(tuple(color), 0) + weight
     return counts
 
 
 def lookup(pixels, table):
     """Label of each pixel, from a dictionary of labels."""
-    return np.array([table[tuple(colour)] for colour in pixels.tolist()])
+    return np.array([table[tuple(color)] for color in pixels.tolist()])
 
 
 def tally(pixels, labels, palette, w=None):
-    """Weighted sum of squared distances of pixels to the colours of their labels, and the weight of each label."""
+    """Weighted sum of squared distances of pixels to the colors of their labels, and the weight of each label."""
     w = ones_like(pixels, w)
     used = np.zeros(len(palette))
     error = 0.0
@@ -128,10 +128,10 @@ def tally(pixels, labels, palette, w=None):
     return error, used
 
 
-def interleaved(colour):
-    """The code of an 8-bit colour: the bits of its bands in turn, the first band's in the lowest place."""
+def interleaved(color):
+    """The code of an 8-bit color: the bits of its bands in turn, the first band's in the lowest place."""
     code = ""
     for bit in reversed(range(8)):
-        for value in reversed(colour):
+        for value in reversed(color):
             code += str(value >> bit & 1)
     return int(code, 2)

@@ -1,4 +1,4 @@
-"""A model gives any image its colours, as if it had been fitted to it."""
+"""A model gives any image its colors, as if it had been fitted to it."""
 
 import json
 from functools import partial
@@ -11,7 +11,7 @@ import streamgmm
 from streamgmm.errors import ModelError, OptionError, OutputError
 
 from . import naive
-from .images import PHOTO, colours_of, naive_model, palette_of, smooth, write_tiff
+from .images import PHOTO, colors_of, naive_model, palette_of, smooth, write_tiff
 
 apply, fit_image, quantize = (partial(job, threads=1) for job in (streamgmm.apply, streamgmm.fit_image, streamgmm.quantize))
 
@@ -52,7 +52,7 @@ def test_a_model_file_is_the_model(model, model_file, tmp_path):
 def test_labels_are_the_same_whether_looked_up_or_worked_out(lookup_pixels, model, photo, tmp_path, monkeypatch):
     monkeypatch.setattr("streamgmm.jobs.apply.LOOKUP_PIXELS", lookup_pixels)
     report = apply(model, PHOTO, path := tmp_path / "out.tif")
-    labels = naive.labels(colours_of(photo), naive_model(model.to_dict())).reshape(512, 512)
+    labels = naive.labels(colors_of(photo), naive_model(model.to_dict())).reshape(512, 512)
     assert (tifffile.imread(path) != labels).mean() < 1e-4
     assert report.colors_used == 6
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 import streamgmm
 from streamgmm.cli import main
-from streamgmm.image.spool import Spool
+from streamgmm.image.output.spool import Spool
 
 from .images import PHOTO, segments, smooth, write_tiff
 from .processes import become_nobody, in_child, limit_files, run_here
@@ -97,7 +97,7 @@ INPUTS = {
     "is LogLuv": (lambda path: make_tagged(path, ZEROS, "PhotometricInterpretation", 32845), "LOGLUV .*convert it"),
     "is old-style JPEG": (lambda path: make_tagged(path, ZEROS, "Compression", 6), "old-style JPEG .*convert it"),
     "has an unknown codec": (lambda path: make_tagged(path, ZEROS, "Compression", 40000), "compression 40000 .*convert it"),
-    "lacks its colours": (lambda path: make_tagged(path, ZEROS, "PhotometricInterpretation", 3), "without a whole colour map"),
+    "lacks its colors": (lambda path: make_tagged(path, ZEROS, "PhotometricInterpretation", 3), "without a whole color map"),
 }  # fmt: skip
 COMMANDS = ["quantize bad.tif out.tif", "fit in.tif bad.tif -o out.json", "apply model.json bad.tif out.tif", "info bad.tif"]
 
@@ -236,7 +236,7 @@ WRITE_OPTIONS = {
     "--bigtiff maybe": "bigtiff is 'maybe'; choose auto, yes, no",
     "--pack --output rgb": "pack is for palettes and labels; RGB samples have 8 bits",
     "--display-bands 1,2": r"display bands are \(1, 2\); name one, or three for red, green and blue",
-    "--palette-out colours.act": "colours.act: what kind of palette. Choose a name that ends in .gpl, .json, .txt",
+    "--palette-out colors.act": "colors.act: what kind of palette. Choose a name that ends in .gpl, .json, .txt",
     "--palette-out out.tif": "out.tif: two outputs have one name; give each its own",
     "--confidence ./out.tif": "out.tif: two outputs have one name; give each its own",
 }

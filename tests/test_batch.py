@@ -20,12 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families
 import streamgmm
 from streamgmm.cli import main
 from streamgmm.errors import Interrupted
-from streamgmm.jobs import batch as module
-from streamgmm.jobs.batch import batch
-from streamgmm.jobs.inputs import find
+from streamgmm.jobs.batch import run as module
+from streamgmm.jobs.batch.run import batch
+from streamgmm.jobs.batch.inputs import find
 
 from . import naive
-from .images import colours_of, naive_model, posterized, smooth, write_tiff
+from .images import colors_of, naive_model, posterized, smooth, write_tiff
 from .processes import with_signals
 
 ROOT = Path(__file__).parents[1]
@@ -102,7 +102,7 @@ def outputs(path=OUT):
 
 
 def pixels(path):
-    """The image in its colours."""
+    """The image in its colors."""
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
         return (page.colormap[:, page.asarray()] >> 8).transpose(1, 2, 0)
@@ -448,7 +448,7 @@ def test_all_options_may_stand_in_a_file(here, capsys):
 
 
 WRONG = {
-    "no option": ("colours = 3", "there is no option 'colours'; choose from all-pages, "),
+    "no option": ("colors = 3", "there is no option 'colors'; choose from all-pages, "),
     "a table": ("[fit]\ncomponents = 3", "there is no option 'fit'"),
     "the name in Python": ("n_components = 3", "there is no option 'n_components'"),
     "another file": ('config = "other.toml"', "there is no option 'config'"),
@@ -691,7 +691,7 @@ def model_of(path=OUT / "streamgmm-model.json"):
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def test_the_colours_of_a_model():
+def test_the_colors_of_a_model():
     model = streamgmm.fit_image("in/0.tif", n_components=4, threads=1)[0]
     Path("model.json").write_text(model.to_json(), encoding="utf-8")
     assert leave("in", "--out-dir", OUT, "--model", "model.json", "--report", "run.jsonl") == 0
@@ -740,7 +740,7 @@ def flat(height, width, value, noise=0, seed=0):
     return drawn.round().clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("noise", [0, 4], ids=["of two colours", "of two clouds"])
+@pytest.mark.parametrize("noise", [0, 4], ids=["of two colors", "of two clouds"])
 @pytest.mark.parametrize(("by", "share"), [("files", 1 / 2), ("pixels", 100 * 90 / (100 * 90 + 5 * 20))])
 def test_files_of_equal_weight(by, share, noise, here):
     shutil.rmtree("in")
@@ -761,7 +761,7 @@ def test_files_of_equal_weight_that_overlap(here):
         write_tiff(f"in/{name}.tif", image)
     begin = streamgmm.fit_image("in/0.tif", n_components=2, max_iter=1, threads=1)[0]
     run(shared_palette="files", init=begin, max_iter=7, tol=0)
-    x = np.concatenate([colours_of(image) for image in images.values()])
+    x = np.concatenate([colors_of(image) for image in images.values()])
     w = np.concatenate([np.full(image[..., 0].size, 1 / image[..., 0].size) for image in images.values()])
     _, expected = naive.expectation_maximization(x, naive_model(begin.to_dict()), 7, 1e-6, w)
     order = np.argsort(-expected[0])

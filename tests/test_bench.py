@@ -23,7 +23,7 @@ def test_bench_prints_every_row(tmp_path):
     for what in (
         "scikit-learn",
         "the floor",
-        "distinct colours",
+        "distinct colors",
         "peak memory",
         "times the pixels",
         "512 x 512",

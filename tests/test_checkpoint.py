@@ -13,9 +13,9 @@ import tifffile
 
 import streamgmm
 from streamgmm.cli import main
-from streamgmm.image.tiff import TiffImage
-from streamgmm.jobs import checkpoint as module
-from streamgmm.jobs.checkpoint import SHARE, Checkpoint
+from streamgmm.image.tiff.reader import TiffImage
+from streamgmm.jobs.passes import checkpoint as module
+from streamgmm.jobs.passes.checkpoint import SHARE, Checkpoint
 from streamgmm.jobs.fingerprint import content
 
 from .images import posterized, smooth, write_tiff
@@ -177,11 +177,11 @@ IMAGES = {
 }
 WRITE = "--tile-size 16 --pyramid"
 JOBS = {
-    "a colour table": f"quantize photo.tif out.tif -k 3 {WRITE} --palette-out out.json",
+    "a color table": f"quantize photo.tif out.tif -k 3 {WRITE} --palette-out out.json",
     "streaming": f"quantize deep.tif out.tif -k 3 --max-iter 4 {WRITE} --confidence sure.tif",
     "minibatch": f"quantize deep.tif out.tif -k 3 --method minibatch {WRITE}",
     "masked floats": f"quantize holed.tif out.tif -k 3 --max-iter 4 {WRITE} --confidence sure.tif",
-    "few colours": f"quantize few.tif out.tif -k 4 {WRITE}",
+    "few colors": f"quantize few.tif out.tif -k 4 {WRITE}",
     "a stack": f"quantize stack.tif out.tif -k 3 --all-pages {WRITE}",
     "apply": f"apply model.json photo.tif out.tif {WRITE} --output rgb",
     "fit": "fit photo.tif deep.tif -o out.json -k 3 --max-iter 4 --method stream",
@@ -191,8 +191,8 @@ LAST = 10**9
 GREY = {"photometric": "minisblack", "metadata": None, "tile": (32, 32)}
 # More places in fewer pixels, and less seeding, which is not saved.
 SMALLER = {
-    "jobs.pixels.TASK_PIXELS": 1 << 10,
-    "jobs.pixels.ROUND": 2,
+    "jobs.passes.blocks.BLOCK_PIXELS": 1 << 10,
+    "jobs.ROUND_GONE": 2,
     "jobs.methods.SAMPLE_PIXELS": 1 << 11,
     "model.seeding.RESTARTS": 1,
     "model.seeding.LONG": 10,
@@ -262,7 +262,7 @@ class Whole(NamedTuple):
 
     @property
     def late(self):
-        """The middle of labelling, or where nothing is labelled, of fitting."""
+        """The middle of labeling, or where nothing is labeled, of fitting."""
         phase = "label" if "label" in self.calls else "fit"
         return self.calls.index(phase) + self.calls.count(phase) // 2
 
@@ -500,7 +500,7 @@ def flipped(data, rng, bits, n_bytes=1):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("job", ["streaming", pytest.param("a colour table", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("job", ["streaming", pytest.param("a color table", marks=pytest.mark.slow)])
 def test_damaged_work_never_makes_a_wrong_result(job, damage, folder, run, whole):
     command, rng, (expected, calls, _) = JOBS[job], np.random.default_rng(1), whole(job)
     run(command, whole(job).late + calls.count("reduce") + 3)

@@ -499,7 +499,7 @@ TILE = 1024
 def write_alike(path, side, absent):
     """Write a TIFF that is 200 in its first tile and 77 in all others, which are one in the file, or absent."""
     encode = tifffile.TIFF.COMPRESSORS[8]
-    first, rest = (encode(np.full((TILE, TILE), grey, np.uint8)) for grey in (200, 77))
+    first, rest = (encode(np.full((TILE, TILE), gray, np.uint8)) for gray in (200, 77))
     n_tiles = (-(-side // TILE)) ** 2
     options = {
         "shape": (side, side),
@@ -528,18 +528,18 @@ def test_an_image_of_any_number_of_pixels_is_counted_right(side, absent, tmp_pat
     report = json.loads(done.stdout)
     assert report["pixels"]["label"] == side**2
     assert report["pixels"]["count"] == (TILE**2 if absent else side**2)
-    n_colours = 1 if absent else 2
+    n_colors = 1 if absent else 2
     assert (report["method"], report["psnr_db"], report["nodata"]) == ("lossless", None, 1 if absent else None)
-    assert report["distinct_colors"] == report["colors_used"] == n_colours
+    assert report["distinct_colors"] == report["colors_used"] == n_colors
     assert report["model"]["weights"] == ([1] if absent else [(side**2 - TILE**2) / side**2, TILE**2 / side**2])
-    assert report["model"]["means"] == [[77 / 255], [200 / 255]][-n_colours:]
+    assert report["model"]["means"] == [[77 / 255], [200 / 255]][-n_colors:]
     assert report["peak_memory_bytes"] < 700 << 20
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
         assert tiff.pages.first.shape == (side, side)
 
 
 @pytest.mark.slow
-def test_four_times_the_pixels_of_the_same_colours_take_the_same_memory(tmp_path):
+def test_four_times_the_pixels_of_the_same_colors_take_the_same_memory(tmp_path):
     tile = posterized(512, 512, 200)
     peaks = []
     for side in (8192, 16_384):

@@ -1,4 +1,4 @@
-"""Whatever samples a picture is stored in, its colours and its mask are those the tags describe."""
+"""Whatever samples a picture is stored in, its colors and its mask are those the tags describe."""
 
 import io
 import re
@@ -16,7 +16,8 @@ from PIL import Image, ImageCms
 
 import streamgmm
 from streamgmm.errors import OptionError, UnsupportedImageError
-from streamgmm.image.source import Read, open_image
+from streamgmm.image.image import MaskedPixels
+from streamgmm.image.open import open_image
 from streamgmm.image.tiles import Window
 
 from .conftest import shared_file
@@ -116,9 +117,9 @@ def test_integers_take_the_whole_range(dtype, layout, codec, byteorder, planarco
     path = write_tiff(
         tmp_path / "in.tif", pixels, byteorder=byteorder, planarconfig=planarconfig, bigtiff=True, **LAYOUTS[layout], **codec
     )
-    np.testing.assert_array_equal(colours := pixels_of(path), spread(pixels))
-    assert colours.dtype.isnative
-    np.testing.assert_array_equal(pixels_of(pixels.astype(pixels.dtype.newbyteorder(byteorder))), colours)
+    np.testing.assert_array_equal(colors := pixels_of(path), spread(pixels))
+    assert colors.dtype.isnative
+    np.testing.assert_array_equal(pixels_of(pixels.astype(pixels.dtype.newbyteorder(byteorder))), colors)
 
 
 @pytest.mark.parametrize("planarconfig", ["contig", "separate"])
@@ -129,8 +130,8 @@ def test_integers_take_the_whole_range(dtype, layout, codec, byteorder, planarco
 def test_floats_are_as_stored(dtype, becomes, layout, codec, byteorder, planarconfig, tmp_path):
     pixels = noise(3, dtype)
     path = write_tiff(tmp_path / "in.tif", pixels, byteorder=byteorder, planarconfig=planarconfig, **LAYOUTS[layout], **codec)
-    np.testing.assert_array_equal(colours := pixels_of(path), pixels)
-    assert colours.dtype == becomes
+    np.testing.assert_array_equal(colors := pixels_of(path), pixels)
+    assert colors.dtype == becomes
 
 
 def test_floats_of_24_bits_lose_nothing(tmp_path):
@@ -140,10 +141,10 @@ def test_floats_of_24_bits_lose_nothing(tmp_path):
     path = with_tag(write_gdal(tmp_path / "in.tif", swapped, nbits=24), 339, 3)
     sign, exponent, fraction = codes >> 23, (codes >> 16 & 127).astype(int), codes & 0xFFFF
     values = np.where(exponent > 0, 1 + fraction / 65536, fraction / 32768) * 2.0 ** (exponent - 63)
-    colours = pixels_of(path)
-    assert colours.dtype == np.float32
-    np.testing.assert_array_equal(colours, np.where(sign, -values, values))
-    np.testing.assert_array_equal(colours, read_gdal(path)[0])
+    colors = pixels_of(path)
+    assert colors.dtype == np.float32
+    np.testing.assert_array_equal(colors, np.where(sign, -values, values))
+    np.testing.assert_array_equal(colors, read_gdal(path)[0])
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
@@ -157,14 +158,14 @@ def test_packed_integers_are_spread_from_the_maximum_of_their_bits(bits, options
     if bits == 24 and options:  # of these GDAL swaps the bytes
         options = options | {"endianness": "little"}
     path = write_gdal(tmp_path / "in.tif", pixels, nbits=bits, photometric="rgb", interleave=interleave, **options)
-    colours = pixels_of(path)
+    colors = pixels_of(path)
     if bits > 16:
-        np.testing.assert_array_equal(colours, pixels.astype(np.float64))
+        np.testing.assert_array_equal(colors, pixels.astype(np.float64))
     else:
         full = FULL[pixels.dtype.itemsize]
-        np.testing.assert_array_equal(colours, np.rint(pixels * (full / most)))
-        assert (colours[0, 0] == 0).all()
-        assert (colours[0, 1] == full).all()
+        np.testing.assert_array_equal(colors, np.rint(pixels * (full / most)))
+        assert (colors[0, 0] == 0).all()
+        assert (colors[0, 1] == full).all()
 
 
 @pytest.mark.parametrize("planarconfig", ["contig", "separate"])
@@ -218,7 +219,7 @@ def test_floats_and_wide_integers_are_scaled_by_their_range(dtype, scale, tmp_pa
     for scaled, plain in zip(*(labels_and_palette(tmp_path / f"{name}.tif") for name in ("scaled", "plain")), strict=True):
         np.testing.assert_array_equal(scaled, plain)
     mixture, _ = fit_image(pixels)
-    assert mixture.range == (pixels.min(), pixels.max())
+    assert mixture.space.range == (pixels.min(), pixels.max())
 
 
 def test_a_model_of_floats_keeps_its_range_for_other_images(tmp_path):
@@ -241,8 +242,8 @@ def test_what_is_not_finite_is_masked(dtype, bad, tmp_path):
     pixels[3, 4, 1] = pixels[20, 20, 0] = pixels[20, 20, 2] = bad
     path = write_tiff(tmp_path / "in.tif", pixels, compression="deflate")
     for source in (path, pixels):
-        colours, valid = read(source)
-        np.testing.assert_array_equal(colours, pixels)
+        colors, valid = read(source)
+        np.testing.assert_array_equal(colors, pixels)
         np.testing.assert_array_equal(np.argwhere(~valid), [[3, 4], [20, 20]])
         assert (read(source, bands=(2,)).valid == np.isfinite(pixels[..., 1])).all()
 
@@ -263,7 +264,7 @@ def test_miniswhite_is_inverted(dtype, codec, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["u4", "i8"])
-def test_miniswhite_of_wide_integers_gives_the_colours_of_its_negative(dtype, tmp_path):
+def test_miniswhite_of_wide_integers_gives_the_colors_of_its_negative(dtype, tmp_path):
     pixels = in_sixteenths(1024, np.dtype(dtype).type)[..., :1]
     write(path := tmp_path / "in.tif", pixels[..., 0], photometric="miniswhite")
     quantize(path, tmp_path / "white.tif")
@@ -281,7 +282,7 @@ def test_miniswhite_is_as_pillow_shows_it(bits, tmp_path):
     np.testing.assert_array_equal(pixels_of(path)[..., 0], expected)
 
 
-def colour_table(length, seed=0):
+def color_table(length, seed=0):
     table = np.random.default_rng([seed, length]).integers(0, 256, (length, 3))
     table[0], table[-1] = 0, 255
     return table
@@ -291,7 +292,7 @@ def colour_table(length, seed=0):
 @pytest.mark.parametrize("times", [257, 256, 1])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_palette_is_expanded_whatever_its_scale(dtype, times, codec, tmp_path):
-    indices, table = noise(1, dtype)[..., 0], colour_table(np.iinfo(dtype).max + 1)
+    indices, table = noise(1, dtype)[..., 0], color_table(np.iinfo(dtype).max + 1)
     write(path := tmp_path / "in.tif", indices, photometric="palette", colormap=(table.T * times).astype(np.uint16), **codec)
     np.testing.assert_array_equal(pixels_of(path), table[indices].astype(np.uint8))
     if times > 1 and dtype == np.uint8:
@@ -301,7 +302,7 @@ def test_a_palette_is_expanded_whatever_its_scale(dtype, times, codec, tmp_path)
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_a_packed_palette_is_expanded(bits, tmp_path):
-    table = colour_table(1 << bits)
+    table = color_table(1 << bits)
     indices = noise(1, np.uint8) >> (8 - bits)
     path = write_gdal(
         tmp_path / "in.tif", indices, nbits=bits, photometric="palette", colormap=dict(enumerate(map(tuple, table.tolist())))
@@ -310,20 +311,20 @@ def test_a_packed_palette_is_expanded(bits, tmp_path):
 
 
 def test_a_palette_with_alpha_is_expanded_and_masked(tmp_path):
-    samples, table = noise(2, np.uint8), colour_table(256)
+    samples, table = noise(2, np.uint8), color_table(256)
     samples[..., 1] = np.where(samples[..., 1] < 50, 0, samples[..., 1])
     colormap = dict(enumerate(map(tuple, table.tolist())))
     path = write_gdal(tmp_path / "in.tif", samples, photometric="palette", colormap=colormap, alpha="yes")
-    colours, valid = read(path)
-    np.testing.assert_array_equal(colours, table[samples[..., 0]])
+    colors, valid = read(path)
+    np.testing.assert_array_equal(colors, table[samples[..., 0]])
     np.testing.assert_array_equal(valid, samples[..., 1] != 0)
 
 
 def test_a_palette_too_short_is_refused(tmp_path):
-    colormap = (colour_table(256).T * 257).astype(np.uint16)
+    colormap = (color_table(256).T * 257).astype(np.uint16)
     write(path := tmp_path / "in.tif", noise(1, np.uint8)[..., 0], photometric="palette", colormap=colormap)
     with_tag(path, 320, tuple(colormap[:, :16].ravel().tolist()))
-    with pytest.raises(UnsupportedImageError, match=r"in\.tif: .*colour map"):
+    with pytest.raises(UnsupportedImageError, match=r"in\.tif: .*color map"):
         open_image(path)
 
 
@@ -335,8 +336,8 @@ SUBSAMPLINGS = [(1, 1), (2, 1), (1, 2), (2, 2), (2, 4), (4, 1), (4, 2), (4, 4)]
 def blocks(across, down):
     """RGB, none of it far out, the same within each block that shares its chroma."""
     rows, columns = -(-HEIGHT // down), -(-WIDTH // across)
-    colours = np.random.default_rng([across, down]).integers(0, 256, (rows, columns, 3))
-    return colours.repeat(down, axis=0).repeat(across, axis=1)[:HEIGHT, :WIDTH]
+    colors = np.random.default_rng([across, down]).integers(0, 256, (rows, columns, 3))
+    return colors.repeat(down, axis=0).repeat(across, axis=1)[:HEIGHT, :WIDTH]
 
 
 def to_ycbcr(rgb, luma, reference):
@@ -399,13 +400,13 @@ def write_ycbcr(path, codes, subsampling, planar=False, tiled=False, luma=None, 
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize(("luma", "reference"), [(None, None), (BT709, None), (None, VIDEO_RANGE), (BT709, VIDEO_RANGE)])
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
-def test_ycbcr_gives_back_the_colours_it_was_made_from(subsampling, luma, reference, planar, tiled, tmp_path):
+def test_ycbcr_gives_back_the_colors_it_was_made_from(subsampling, luma, reference, planar, tiled, tmp_path):
     rgb = blocks(*subsampling)
     codes = to_ycbcr(rgb, luma or BT601, reference or FULL_RANGE)
     path = write_ycbcr(tmp_path / "in.tif", codes, subsampling, planar, tiled, luma, reference)
-    colours = pixels_of(path)
-    assert colours.dtype == np.uint8
-    np.testing.assert_allclose(colours.astype(int), rgb, atol=3)  # codes are rounded, and blue is 1.77 to 1.86 of Cb
+    colors = pixels_of(path)
+    assert colors.dtype == np.uint8
+    np.testing.assert_allclose(colors.astype(int), rgb, atol=3)  # codes are rounded, and blue is 1.77 to 1.86 of Cb
 
 
 @pytest.mark.parametrize("tiled", [False, True])
@@ -430,8 +431,8 @@ def test_jpeg_of_ycbcr_is_as_tifffile_decodes_it(subsampling, layout, tmp_path):
         subsampling=subsampling,
         **(LAYOUTS[layout] | {"rowsperstrip": 16} if layout == "striped" else LAYOUTS[layout]),
     )
-    np.testing.assert_array_equal(colours := pixels_of(path), tifffile.imread(path))
-    np.testing.assert_allclose(colours.astype(int), smooth(HEIGHT, WIDTH), atol=40)
+    np.testing.assert_array_equal(colors := pixels_of(path), tifffile.imread(path))
+    np.testing.assert_allclose(colors.astype(int), smooth(HEIGHT, WIDTH), atol=40)
 
 
 @pytest.mark.parametrize("options", [{}, {"tiled": True, "blockxsize": 16, "blockysize": 32}])
@@ -467,10 +468,10 @@ def test_cmyk_with_a_profile_is_as_little_cms_shows_it(dtype, tmp_path):
     path = write_tiff(tmp_path / "in.tif", samples, photometric="separated", extrasamples=[], iccprofile=profile)
     source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
     expected = np.asarray(ImageCms.profileToProfile(Image.fromarray(inks, "CMYK"), source, srgb, outputMode="RGB"))
-    colours = pixels_of(path) / np.iinfo(dtype).max * 255
-    np.testing.assert_allclose(colours, expected, atol=3)
+    colors = pixels_of(path) / np.iinfo(dtype).max * 255
+    np.testing.assert_allclose(colors, expected, atol=3)
     formula = (255.0 - inks[..., :3]) * (255.0 - inks[..., 3:]) / 255
-    assert np.abs(colours - formula).mean() > 10  # the profile says something else
+    assert np.abs(colors - formula).mean() > 10  # the profile says something else
 
 
 def test_cmyk_with_a_damaged_profile_is_converted_by_the_formula(tmp_path, caplog):
@@ -486,8 +487,8 @@ def test_cmyk_with_alpha_is_masked(tmp_path):
     samples[..., 4] //= 64
     plain = write_tiff(tmp_path / "plain.tif", samples[..., :4], photometric="separated", extrasamples=[])
     path = write_tiff(tmp_path / "in.tif", samples, photometric="separated", extrasamples=["unassalpha"])
-    colours, valid = read(path)
-    np.testing.assert_array_equal(colours, pixels_of(plain))
+    colors, valid = read(path)
+    np.testing.assert_array_equal(colors, pixels_of(plain))
     np.testing.assert_array_equal(valid, samples[..., 4] != 0)
 
 
@@ -555,7 +556,7 @@ ALPHAS = {"u1": 255, "u2": 65535, "f4": 1.0}
 
 
 def with_alpha(dtype, bands=3, seed=0):
-    """Colours below their full value, and an alpha of 0, a little, and full."""
+    """Colors below their full value, and an alpha of 0, a little, and full."""
     generator, full = np.random.default_rng(seed), ALPHAS[dtype]
     shares = generator.uniform(0, 1, (HEIGHT, WIDTH, bands))
     alpha = generator.choice([0, 0.2, 0.5, 1], (HEIGHT, WIDTH, 1))
@@ -570,8 +571,8 @@ def test_straight_alpha_masks_where_it_is_0(dtype, bands, planarconfig, tmp_path
     path = write_tiff(
         tmp_path / "in.tif", samples, planarconfig=planarconfig, extrasamples=["unassalpha"], compression="deflate"
     )
-    colours, valid = read(path)
-    np.testing.assert_array_equal(colours, samples[..., :-1])
+    colors, valid = read(path)
+    np.testing.assert_array_equal(colors, samples[..., :-1])
     np.testing.assert_array_equal(valid, samples[..., -1] != 0)
     np.testing.assert_array_equal(read(path, bands=(bands + 1,)).pixels, samples[..., -1:])
 
@@ -581,14 +582,14 @@ def test_straight_alpha_masks_where_it_is_0(dtype, bands, planarconfig, tmp_path
 @pytest.mark.parametrize("dtype", ALPHAS)
 def test_associated_alpha_is_divided_out(dtype, bands, planarconfig, tmp_path):
     samples, full = with_alpha(dtype, bands), ALPHAS[dtype]
-    colours, alpha = samples[..., :-1].astype(float), samples[..., -1:].astype(float)
-    stored = np.concatenate([colours * alpha / full, alpha], axis=-1).astype(dtype)
+    colors, alpha = samples[..., :-1].astype(float), samples[..., -1:].astype(float)
+    stored = np.concatenate([colors * alpha / full, alpha], axis=-1).astype(dtype)
     path = write_tiff(tmp_path / "in.tif", stored, planarconfig=planarconfig, extrasamples=["assocalpha"])
     found, valid = read(path)
     np.testing.assert_array_equal(valid, samples[..., -1] != 0)
     expected = stored[valid][:, :-1] * (full / alpha[valid])
     np.testing.assert_allclose(found[valid].astype(float), expected, atol=0.51 if full > 1 else 1e-6)
-    np.testing.assert_allclose(found[valid] / full, colours[valid] / full, atol=6 / 255 if full > 1 else 1e-6)
+    np.testing.assert_allclose(found[valid] / full, colors[valid] / full, atol=6 / 255 if full > 1 else 1e-6)
 
 
 def test_associated_alpha_is_as_pillow_shows_it(tmp_path):
@@ -597,12 +598,12 @@ def test_associated_alpha_is_as_pillow_shows_it(tmp_path):
     path = write_tiff(tmp_path / "in.tif", samples, extrasamples=["assocalpha"])
     with Image.open(path) as image:
         expected = np.asarray(image.convert("RGBA"))
-    colours, valid = read(path)
+    colors, valid = read(path)
     np.testing.assert_array_equal(valid, expected[..., 3] != 0)
-    np.testing.assert_allclose(colours[valid].astype(int), expected[valid][:, :3].astype(int), atol=1)
+    np.testing.assert_allclose(colors[valid].astype(int), expected[valid][:, :3].astype(int), atol=1)
 
 
-def test_colours_brighter_than_their_alpha_are_full(tmp_path):
+def test_colors_brighter_than_their_alpha_are_full(tmp_path):
     samples = np.full((2, 2, 4), 200, np.uint8)
     samples[..., 3] = 100
     np.testing.assert_array_equal(pixels_of(write_tiff(tmp_path / "in.tif", samples, extrasamples=["assocalpha"])), 255)
@@ -612,8 +613,8 @@ def test_alpha_is_found_among_other_extra_samples(tmp_path):
     samples = noise(6, np.uint8)
     samples[..., 4] //= 64
     path = write_tiff(tmp_path / "in.tif", samples, extrasamples=["unspecified", "unassalpha", "unspecified"])
-    colours, valid = read(path)
-    np.testing.assert_array_equal(colours, samples[..., [0, 1, 2, 3, 5]])
+    colors, valid = read(path)
+    np.testing.assert_array_equal(colors, samples[..., [0, 1, 2, 3, 5]])
     np.testing.assert_array_equal(valid, samples[..., 4] != 0)
 
 
@@ -622,9 +623,9 @@ def test_alpha_is_found_among_other_extra_samples(tmp_path):
 def test_alpha_of_a_picture_masks_where_it_is_0(suffix, mode, tmp_path):
     samples = with_alpha("u1", len(mode) - 1)
     Image.fromarray(samples, mode).save(path := tmp_path / f"in.{suffix}", lossless=True, exact=True)
-    colours, valid = read(path)
+    colors, valid = read(path)
     np.testing.assert_array_equal(valid, samples[..., -1] != 0)
-    np.testing.assert_array_equal(colours, np.broadcast_to(samples[..., :-1], colours.shape))
+    np.testing.assert_array_equal(colors, np.broadcast_to(samples[..., :-1], colors.shape))
 
 
 # --- Nodata
@@ -692,7 +693,7 @@ def test_nodata_is_looked_for_in_the_bands_that_are_taken(tmp_path):
         np.testing.assert_array_equal(read(pixels, bands=bands, nodata=0).valid, expected)
 
 
-def test_nodata_is_looked_for_in_colours_not_in_alpha(tmp_path):
+def test_nodata_is_looked_for_in_colors_not_in_alpha(tmp_path):
     samples = with_alpha("u1")
     samples[samples[..., 3] == 0, 3] = 1
     samples[4:9, 10:30] = [0, 0, 0, 255]
@@ -706,7 +707,7 @@ def test_nodata_is_compared_as_stored(tmp_path):
     np.testing.assert_array_equal(read(white, nodata=255).valid, pixels[..., 0] != 255)
     packed = write_gdal(tmp_path / "packed.tif", pixels.astype(np.uint16) * 16, nbits=12)
     np.testing.assert_array_equal(read(packed, nodata=4080).valid, pixels[..., 0] != 255)
-    colormap = (colour_table(256).T * 257).astype(np.uint16)
+    colormap = (color_table(256).T * 257).astype(np.uint16)
     write(palette := tmp_path / "palette.tif", pixels[..., 0], photometric="palette", colormap=colormap)
     np.testing.assert_array_equal(read(palette, nodata=17).valid, pixels[..., 0] != 17)
 
@@ -758,21 +759,21 @@ def members(folder, pixels):
     for suffix, image in [("png", pixels), ("webp", pixels), ("rgba.png", opaque)]:
         Image.fromarray(image).save(path := folder / f"picture.{suffix}", lossless=True)
         yield path
-    colours, indices = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    colors, indices = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
     table = np.zeros((256, 3), np.uint16)
-    table[: len(colours)] = colours
+    table[: len(colors)] = colors
     indices = indices.reshape(pixels.shape[:2]).astype(np.uint8)
     write(path := folder / "palette.tif", indices, photometric="palette", colormap=table.T * 257)
     yield path
 
 
-def few_colours():
-    """A smooth picture of at most 256 colours."""
+def few_colors():
+    """A smooth picture of at most 256 colors."""
     return (smooth(HEIGHT, WIDTH) // 40 * 40).astype(np.uint8)
 
 
 def test_one_picture_reads_the_same_from_every_container(tmp_path):
-    pixels = few_colours()
+    pixels = few_colors()
     briefly = {"init": "random", "max_iter": 2}
     quantize(pixels, tmp_path / "array.tif", **briefly)
     labels, palette = labels_and_palette(tmp_path / "array.tif")
@@ -793,25 +794,25 @@ def test_one_picture_reads_the_same_from_every_container(tmp_path):
         {"compression": "jpegxl", "compressionargs": {"lossless": True}},
     ],
 )
-def test_a_picture_of_16_bits_gets_the_colours_of_its_8_bits(options, tmp_path):
-    pixels = few_colours()
+def test_a_picture_of_16_bits_gets_the_colors_of_its_8_bits(options, tmp_path):
+    pixels = few_colors()
     wide = pixels.astype(np.uint16) * 257
     path = write_tiff(tmp_path / "wide.tif", wide, **options)
     np.testing.assert_array_equal(pixels_of(path), wide)
-    n_colours = len(np.unique(pixels.reshape(-1, 3), axis=0))
+    n_colors = len(np.unique(pixels.reshape(-1, 3), axis=0))
     for source, name in [(pixels, "narrow"), (path, "fitted")]:
-        quantize(source, tmp_path / f"{name}.tif", n_components=n_colours)
-    colours = [
+        quantize(source, tmp_path / f"{name}.tif", n_components=n_colors)
+    colors = [
         palette.T[labels] for labels, palette in (labels_and_palette(tmp_path / f"{n}.tif") for n in ("narrow", "fitted"))
     ]
-    np.testing.assert_array_equal(*colours)
+    np.testing.assert_array_equal(*colors)
 
 
 # Files of the collection that hold one picture, without loss.
 FAMILIES = {
     "shapes": ["exampletiffs__shapes_deflate.tif", *(f"tiffvis__shapes_{form}.tif" for form in (
         "lzw_planar", "lzw_tiled", "lzw_tiled_planar", "tiled_multi"))],
-    "gradient, grey": ["jai__lsb_gradiente_gray.tiff", "jai__msb_gradiente_gray.tiff"],
+    "gradient, gray": ["jai__lsb_gradiente_gray.tiff", "jai__msb_gradiente_gray.tiff"],
     "gradient, RGB": ["jai__lsb_gradiente_rgb.tiff", "jai__msb_gradiente_rgb.tiff"],
     "orientations": [f"largeimage__test_orient{i}.tif" for i in (0, 1, 2, 4, 5, 8)],
     "byte": [f"gdal__byte_{form}.tif" for form in (
@@ -829,7 +830,7 @@ FAMILIES = {
     "hopper": [f"pillow__hopper{form}.tif" for form in ("", ".iccprofile", "_lzma", "_float_dpi_3", "_float_dpi_None")],
     "hopper, 2 bits": [f"pillow__hopper{form}.tif" for form in ("2", "2I", "2IR")],
     "hopper, 4 bits": [f"pillow__hopper{form}.tif" for form in ("4", "4IR")],
-    "16-bit grey": [f"pillow__16bit{form}.tif" for form in (".cropped", ".deflate", ".MM.cropped", ".MM.deflate")],
+    "16-bit gray": [f"pillow__16bit{form}.tif" for form in (".cropped", ".deflate", ".MM.cropped", ".MM.deflate")],
     "16-bit RGB": [f"pillow__tiff_{form}_16bit_RGB.tiff" for form in ("strip_planar", "tiled_planar")],
     "flower, 8 bits": ["libgd__flower-rgb-planar-08.tif", "twelvemonkeys__flower-rgb-contig-08.tif"],
     "flower, 12 bits": ["libgd__flower-rgb-planar-12.tif", "libgd__flower-rgb-contig-12.tif"],

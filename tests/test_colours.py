@@ -1,4 +1,4 @@
-"""A colour table is the image, added up."""
+"""A color table is the image, added up."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,47 +6,47 @@ import numpy as np
 import pytest
 
 from streamgmm.model import kernels
-from streamgmm.model.colours import ColourCounter, ColourTable, colour_codes
-from streamgmm.model.parameters import LANES
+from streamgmm.model.colors import ColorCounter, ColorTable, color_codes
+from streamgmm.model.footprint import COUNTERS
 
 from . import naive
 from .conftest import random_mixture, random_pixels
 
 
 def as_dict(table):
-    assert len(np.unique(table.colours, axis=0)) == len(table.colours)
-    return dict(zip(map(tuple, table.colours.tolist()), table.counts.tolist(), strict=True))
+    assert len(np.unique(table.colors, axis=0)) == len(table.colors)
+    return dict(zip(map(tuple, table.colors.tolist()), table.counts.tolist(), strict=True))
 
 
-def codes_of(colours):
-    return np.array([naive.interleaved(colour) for colour in colours.tolist()])
+def codes_of(colors):
+    return np.array([naive.interleaved(color) for color in colors.tolist()])
 
 
 @pytest.mark.parametrize("n_bands", [1, 2, 3])
 def test_codes_interleave_the_bits_of_the_bands(n_bands):
-    colours = np.random.default_rng(0).integers(0, 256, (2000, n_bands), np.uint8)
-    codes = colour_codes(n_bands)
+    colors = np.random.default_rng(0).integers(0, 256, (2000, n_bands), np.uint8)
+    codes = color_codes(n_bands)
     assert codes.shape == (n_bands, 256)
-    np.testing.assert_array_equal(sum(codes[band][colours[:, band]] for band in range(n_bands)), codes_of(colours))
+    np.testing.assert_array_equal(sum(codes[band][colors[:, band]] for band in range(n_bands)), codes_of(colors))
 
 
 @pytest.mark.parametrize("n_bands", [1, 2])
-def test_each_colour_has_a_code_of_its_own(n_bands):
-    codes = colour_codes(n_bands)
+def test_each_color_has_a_code_of_its_own(n_bands):
+    codes = color_codes(n_bands)
     sums = codes[0] if n_bands == 1 else codes[0][:, None] + codes[1]
     np.testing.assert_array_equal(np.sort(sums, axis=None), np.arange(256**n_bands))
 
 
 @pytest.mark.parametrize("counter_type", [np.uint32, np.uint64])
 @pytest.mark.parametrize("n_bands", [1, 2, 3])
-def test_compact_writes_the_colours_that_occur_in_the_order_of_their_codes(n_bands, counter_type):
+def test_compact_writes_the_colors_that_occur_in_the_order_of_their_codes(n_bands, counter_type):
     expected = np.unique(np.random.default_rng(0).integers(0, 256, (300, n_bands), np.uint8), axis=0)
     expected = expected[np.argsort(codes_of(expected))]
     counters = np.zeros(256**n_bands, counter_type)
     counters[codes_of(expected)] = np.arange(1, len(expected) + 1)
-    colours, counts = np.empty(expected.shape, np.uint8), np.empty(len(expected))
-    kernels.compact(counters, colours, counts)
-    np.testing.assert_array_equal(colours, expected)
+    colors, counts = np.empty(expected.shape, np.uint8), np.empty(len(expected))
+    kernels.compact(counters, colors, counts)
+    np.testing.assert_array_equal(colors, expected)
     np.testing.assert_array_equal(counts, np.arange(1, len(expected) + 1))
 
 
@@ -54,40 +54,40 @@ def test_compact_writes_the_colours_that_occur_in_the_order_of_their_codes(n_ban
 @pytest.mark.parametrize("n_pixels", [1, 1000])
 def test_a_counter_equals_its_naive_twin(n_pixels, n_bands):
     pixels = random_pixels(random_mixture(3, n_bands), n_pixels, np.uint8)
-    counter = ColourCounter(n_bands, n_pixels, 1)
+    counter = ColorCounter(n_bands, n_pixels, 1)
     counter.add(pixels)
-    assert as_dict(counter.table()) == naive.count_colours(pixels)
+    assert as_dict(counter.table()) == naive.count_colors(pixels)
 
 
 def test_a_counter_equals_numpy_on_a_photograph(photo):
-    counter = ColourCounter(3, photo[..., 0].size, 2)
+    counter = ColorCounter(3, photo[..., 0].size, 2)
     for tile in np.split(photo, 8, axis=1):
         counter.add(tile)
     table = counter.table()
-    colours, counts = np.unique(photo.reshape(-1, 3), axis=0, return_counts=True)
-    assert as_dict(table) == dict(zip(map(tuple, colours.tolist()), counts.tolist(), strict=True))
-    assert (table.colours.dtype, table.counts.dtype) == (np.uint8, np.float64)
-    assert (len(table), table.n_pixels, table.scale) == (len(colours), 512 * 512, 255)
+    colors, counts = np.unique(photo.reshape(-1, 3), axis=0, return_counts=True)
+    assert as_dict(table) == dict(zip(map(tuple, colors.tolist()), counts.tolist(), strict=True))
+    assert (table.colors.dtype, table.counts.dtype) == (np.uint8, np.float64)
+    assert (len(table), table.n_pixels, table.scale) == (len(colors), 512 * 512, 255)
 
 
-def test_a_counted_table_keeps_similar_colours_close(photo):
-    counter = ColourCounter(3, photo[..., 0].size, 1)
+def test_a_counted_table_keeps_similar_colors_close(photo):
+    counter = ColorCounter(3, photo[..., 0].size, 1)
     counter.add(photo)
-    assert (np.diff(codes_of(counter.table().colours[:5000])) > 0).all()
+    assert (np.diff(codes_of(counter.table().colors[:5000])) > 0).all()
 
 
-@pytest.mark.parametrize("threads", [4, 2 * LANES + 1])
+@pytest.mark.parametrize("threads", [4, 2 * COUNTERS + 1])
 def test_any_number_of_threads_count_the_same_table(photo, threads):
     strips = np.split(photo, 64)
-    counter = ColourCounter(3, photo[..., 0].size, LANES)
+    counter = ColorCounter(3, photo[..., 0].size, COUNTERS)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(counter.add, strips))
-    table, expected = counter.table(), ColourTable.of(photo.reshape(-1, 3))
+    table, expected = counter.table(), ColorTable.of(photo.reshape(-1, 3))
     assert as_dict(table) == as_dict(expected)
 
 
 def test_counts_go_beyond_32_bits_where_there_are_as_many_pixels():
-    counter = ColourCounter(1, 2**32, 1)
+    counter = ColorCounter(1, 2**32, 1)
     lane = counter._lanes.get()
     lane[naive.interleaved([77])] = 2**32 - 1
     counter._lanes.put(lane)
@@ -96,7 +96,7 @@ def test_counts_go_beyond_32_bits_where_there_are_as_many_pixels():
 
 
 def test_a_32_bit_counter_counts_its_last_pixel():
-    counter = ColourCounter(1, 2**32 - 1, 1)
+    counter = ColorCounter(1, 2**32 - 1, 1)
     lane = counter._lanes.get()
     assert lane.dtype == np.uint32
     lane[naive.interleaved([77])] = 2**32 - 2
@@ -109,36 +109,36 @@ def test_a_32_bit_counter_counts_its_last_pixel():
 @pytest.mark.parametrize("n_bands", [1, 3, 6])
 def test_a_table_of_pixels_equals_its_naive_twin(n_bands, dtype):
     pixels = np.random.default_rng(0).integers(0, 3, (800, n_bands)).astype(dtype)
-    table = ColourTable.of(pixels)
-    assert as_dict(table) == naive.count_colours(pixels)
-    assert table.colours.dtype == dtype
+    table = ColorTable.of(pixels)
+    assert as_dict(table) == naive.count_colors(pixels)
+    assert table.colors.dtype == dtype
     assert table.n_pixels == 800
 
 
-def test_runs_of_a_colour_are_one_colour():
+def test_runs_of_a_color_are_one_color():
     runs = np.array([5, 5, 5, 7, 5, 5, 9], np.uint8).repeat(1000)[:, None]
-    assert as_dict(ColourTable.of(runs)) == {(5,): 5000, (7,): 1000, (9,): 1000}
+    assert as_dict(ColorTable.of(runs)) == {(5,): 5000, (7,): 1000, (9,): 1000}
 
 
-def test_weighted_pixels_add_up_in_their_colours():
-    colours = np.array([[2], [1], [1], [2], [2]], np.uint8)
-    table = ColourTable.of(colours, np.array([1.0, 10, 100, 1000, 10_000]))
+def test_weighted_pixels_add_up_in_their_colors():
+    colors = np.array([[2], [1], [1], [2], [2]], np.uint8)
+    table = ColorTable.of(colors, np.array([1.0, 10, 100, 1000, 10_000]))
     assert as_dict(table) == {(1,): 110, (2,): 11_001}
 
 
 def test_the_sum_of_two_tables_is_the_table_of_both(photo):
     pixels = photo[::4, ::4].reshape(-1, 3)
-    merged = ColourTable.of(pixels[:5000]) + ColourTable.of(pixels[5000:])
-    assert as_dict(merged) == as_dict(ColourTable.of(pixels))
+    merged = ColorTable.of(pixels[:5000]) + ColorTable.of(pixels[5000:])
+    assert as_dict(merged) == as_dict(ColorTable.of(pixels))
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 255), (np.uint16, 65_535), (np.float32, 1)])
 def test_the_scale_of_a_table_is_that_of_its_samples(dtype, scale):
-    assert ColourTable.of(np.zeros((1, 3), dtype)).scale == scale
+    assert ColorTable.of(np.zeros((1, 3), dtype)).scale == scale
 
 
 def test_a_table_adds_up_to_the_same_bits_on_any_number_of_threads(photo):
-    table, mixture = ColourTable.of(photo.reshape(-1, 3)), random_mixture(8, 3)
+    table, mixture = ColorTable.of(photo.reshape(-1, 3)), random_mixture(8, 3)
     expected, actual = table.accumulate(mixture), table.accumulate(mixture, threads=4)
     assert actual.moments.tobytes() == expected.moments.tobytes()
     assert actual.log_likelihood == expected.log_likelihood

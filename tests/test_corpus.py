@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from streamgmm.cli import main
 from streamgmm.errors import StreamGMMError
-from streamgmm.image.source import open_image
+from streamgmm.image.open import open_image
 
 from .conftest import SHARED
 from .images import read
@@ -66,7 +66,7 @@ REFUSED = {
     "variants/libgd__smallliz.tif": "old-style JPEG",
     "variants/libgd__text.tif": "compression THUNDERSCAN is not supported",
     "variants/tifflibrary__NeXT.tif": "compression NEXT is not supported",
-    "variants/tika__testDNG.dng": "colours are CFA",
+    "variants/tika__testDNG.dng": "colors are CFA",
     "variants/tika__testNEF.nef": "compression NIKON_NEF is not supported",
     "variants/twelvemonkeys__WangJPEG.tif": "old-style JPEG",
 }
@@ -139,7 +139,7 @@ def test_a_file_describes_itself_or_is_refused(name):
 
 
 MINISWHITE, PALETTE, SEPARATED, YCBCR, CIELAB = 0, 3, 5, 6, 8
-PHOTOMETRIC, COLOUR_MAP, PROFILE, NODATA = 262, 320, 34675, 42113
+PHOTOMETRIC, COLOR_MAP, PROFILE, NODATA = 262, 320, 34675, 42113
 TIFF = (b"II", b"MM")
 # Levels of 255 by which conversions of Pillow and of libtiff, which round to 8 bits before and between, may differ.
 CLOSE, EXACT = 3, 1e-6
@@ -175,32 +175,32 @@ def top_of(samples):
 
 
 def by_definition(page):
-    """Colours of a page and how close they must be met, shape (height, width, bands), and alpha where there is one, or None."""
+    """Colors of a page and how close they must be met, shape (height, width, bands), and alpha where there is one, or None."""
     samples = stored(page)
     full = spread(samples, page.bitspersample if isinstance(page.bitspersample, int) else 8)
     kinds = [int(kind) for kind in page.extrasamples]
-    colours, extra = np.split(full, [full.shape[-1] - len(kinds)], axis=-1)
+    colors, extra = np.split(full, [full.shape[-1] - len(kinds)], axis=-1)
     top, close, alpha = top_of(full), EXACT, None
     number = next((i for i, kind in enumerate(kinds) if kind in (1, 2)), None)
     if number is not None:
         alpha, extra = extra[..., number], np.delete(extra, number, axis=-1)
         if kinds[number] == 1:  # associated: the samples are multiplied with it
-            straight = np.minimum(colours.astype(float) * top / np.maximum(alpha, 1e-30)[..., None], top)
-            colours, close = (np.rint(straight) if top > 1 else straight).astype(full.dtype), 1 + EXACT
+            straight = np.minimum(colors.astype(float) * top / np.maximum(alpha, 1e-30)[..., None], top)
+            colors, close = (np.rint(straight) if top > 1 else straight).astype(full.dtype), 1 + EXACT
     if PHOTOMETRIC not in page.tags:
-        pass  # bands of no colour
+        pass  # bands of no color
     elif page.photometric == MINISWHITE:
-        colours = -colours if full.dtype.kind == "f" else top - colours
+        colors = -colors if full.dtype.kind == "f" else top - colors
     elif page.photometric == PALETTE:
         table = page.colormap.T
-        colours = (table if table.max() < 256 else table >> 8)[samples[..., 0].astype(int)].astype(np.uint8)
+        colors = (table if table.max() < 256 else table >> 8)[samples[..., 0].astype(int)].astype(np.uint8)
     elif page.photometric in (SEPARATED, CIELAB):
-        eight_bits = np.rint(colours / top * 255).astype(np.uint8)
+        eight_bits = np.rint(colors / top * 255).astype(np.uint8)
         mode = "CMYK" if page.photometric == SEPARATED else "LAB"
         image = Image.frombytes(mode, eight_bits.shape[1::-1], np.ascontiguousarray(eight_bits).tobytes())
-        colours, close = in_srgb(image, page.tags.valueof(PROFILE)) / 255 * top, CLOSE * top / 255
-        colours = colours.astype(full.dtype)
-    return np.concatenate([colours, extra], axis=-1) if extra.shape[-1] else colours, close, alpha
+        colors, close = in_srgb(image, page.tags.valueof(PROFILE)) / 255 * top, CLOSE * top / 255
+        colors = colors.astype(full.dtype)
+    return np.concatenate([colors, extra], axis=-1) if extra.shape[-1] else colors, close, alpha
 
 
 def in_srgb(image, profile):
@@ -265,7 +265,7 @@ def by_planes(page):
 
 
 def expected(name, bands):
-    """Colours a file must be read as, how close they must be met, and where they are valid; colours None without an oracle."""
+    """Colors a file must be read as, how close they must be met, and where they are valid; colors None without an oracle."""
     with open(SHARED / name, "rb") as file:
         if file.read(2) not in TIFF:
             return by_pillow(name, bands), EXACT, None
@@ -273,20 +273,20 @@ def expected(name, bands):
         page, alpha = tiff.pages.first, None
         decoded = page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS or page.compression == 7
         if name in NO_ORACLE:
-            colours, close = None, EXACT
+            colors, close = None, EXACT
         elif page.photometric == YCBCR and not decoded:
             subsampled = page.planarconfig == 2 and page.tags.valueof(530) != (1, 1)
-            colours, close = by_planes(page) if subsampled else by_libtiff(name), CLOSE
+            colors, close = by_planes(page) if subsampled else by_libtiff(name), CLOSE
         elif page.planarconfig == 2 and page.compression == 7:  # tifffile takes a plane for a whole picture
-            colours, close = by_libtiff(name), EXACT
+            colors, close = by_libtiff(name), EXACT
         else:
-            colours, close, alpha = by_definition(page)
+            colors, close, alpha = by_definition(page)
         valid = valid_by_definition(tiff, page, alpha)
-        if NODATA in page.tags and colours is not None:
+        if NODATA in page.tags and colors is not None:
             valid &= not_nodata(page, stored(page))
-    if colours is not None and colours.dtype.kind == "f":
-        valid &= np.isfinite(colours).all(axis=-1)
-    return colours, close, valid
+    if colors is not None and colors.dtype.kind == "f":
+        valid &= np.isfinite(colors).all(axis=-1)
+    return colors, close, valid
 
 
 def by_pillow(name, bands):
@@ -302,16 +302,16 @@ def by_pillow(name, bands):
 )
 def test_what_is_read_is_what_the_samples_stand_for(name):
     pixels, valid = read(SHARED / name, budget=BUDGET)
-    colours, close, expected_valid = expected(name, pixels.shape[-1])
+    colors, close, expected_valid = expected(name, pixels.shape[-1])
     if expected_valid is not None:
         np.testing.assert_array_equal(np.ones(pixels.shape[:2], bool) if valid is None else valid, expected_valid)
-    if colours is None:
+    if colors is None:
         return
     if name == LIBTIFF_LOSES_A_CORNER:
-        pixels, colours = pixels[:40], colours[:40]
-    assert (pixels.shape, pixels.dtype) == (colours.shape, colours.dtype)
+        pixels, colors = pixels[:40], colors[:40]
+    assert (pixels.shape, pixels.dtype) == (colors.shape, colors.dtype)
     shown = np.ones(pixels.shape[:2], bool) if valid is None else valid[: len(pixels)]
-    np.testing.assert_allclose(pixels[shown].astype(float), colours[shown].astype(float), rtol=1e-6, atol=close)
+    np.testing.assert_allclose(pixels[shown].astype(float), colors[shown].astype(float), rtol=1e-6, atol=close)
 
 
 # Where GDAL's mask is another.

@@ -33,8 +33,8 @@ def source(request, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def many_places(monkeypatch):
     """Cut small images into many parts and sample some of their pixels, as it is with large ones."""
-    monkeypatch.setattr("streamgmm.jobs.pixels.TASK_PIXELS", 1 << 13)
-    monkeypatch.setattr("streamgmm.jobs.methods.SAMPLE_PIXELS", 1 << 12)
+    monkeypatch.setattr("streamgmm.jobs.passes.blocks.BLOCK_PIXELS", 1 << 13)
+    monkeypatch.setattr("streamgmm.jobs.sampling.SAMPLE_PIXELS", 1 << 12)
 
 
 def digest(source, path, threads=1, **options):
@@ -62,7 +62,7 @@ def test_the_output_does_not_depend_on_the_number_of_threads(threads, method, so
 
 
 ARRAYS = {
-    "grey": smooth(200, 300, 1),
+    "gray": smooth(200, 300, 1),
     "four bands": smooth(200, 300, 4),
     "16 bits": smooth(200, 300, 3, np.uint16),
     "floats, some masked": np.where(smooth(200, 300, 1, seed=1) < 100, np.nan, smooth(200, 300) / 255),

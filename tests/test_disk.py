@@ -40,7 +40,7 @@ NEEDS = {  # twice: in the spool and in the output
     "labels as they are": ({"compression": "none"}, 2 * LABELS),
     "in four bits": ({"compression": "none", "pack": True, "n_components": 16}, LABELS),
     "of two bytes": ({"compression": "none", "n_components": 300}, 4 * LABELS),
-    "colours": ({"compression": "none", "output": "rgb"}, 6 * LABELS),
+    "colors": ({"compression": "none", "output": "rgb"}, 6 * LABELS),
     "with levels": ({"compression": "none", "pyramid": True}, 2 * (LABELS + LABELS // 4 + LABELS // 16 + LABELS // 64)),
     "compressed": ({}, LABELS // 4),
 }

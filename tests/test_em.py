@@ -11,21 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from streamgmm.model.colours import ColourTable
+from streamgmm.model.colors import ColorTable
 from streamgmm.model.em import RESEEDS, expectation_maximization, fit_mixture, maximization, redundant
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
 from streamgmm.model.seeding import around, plus_plus, reseed
 from streamgmm.model.statistics import accumulate
 
 from . import naive
-from .conftest import colours, parts, random_mixture, random_pixels
+from .conftest import colors, parts, random_mixture, random_pixels
 
 RIDGE = 1e-6
 LEVEL = 1 / 255
 
 
 def start_for(table, n_components, covariance_type="full", seed=0, reg_covar=RIDGE):
-    means = plus_plus(table, np.empty((0, table.colours.shape[1])), n_components, np.random.default_rng(seed))
+    means = plus_plus(table, np.empty((0, table.colors.shape[1])), n_components, np.random.default_rng(seed))
     return around(table, means, covariance_type, reg_covar)
 
 
@@ -83,7 +83,7 @@ def test_statistics_about_another_origin_are_those_about_it(n_bands):
     pixels = random_pixels(mixture, 1000, np.uint8)
     origin = np.random.default_rng(0).uniform(0, 1, (4, n_bands))
     moved = accumulate(pixels, mixture).about(origin)
-    _, first, second, _ = naive.statistics(colours(pixels), parts(mixture), origin=origin)
+    _, first, second, _ = naive.statistics(colors(pixels), parts(mixture), origin=origin)
     np.testing.assert_array_equal(moved.origin, origin)
     np.testing.assert_allclose(moved.first, first, atol=1e-3)
     np.testing.assert_allclose(moved.second, second, atol=1e-3)
@@ -106,7 +106,7 @@ def test_maximization_equals_its_naive_twin(covariance_type, n_bands, weighted):
     mixture = random_mixture(5, n_bands, covariance_type)
     pixels = random_pixels(mixture, 2000, np.uint8)
     weights = np.arange(2000.0) if weighted else None
-    x = colours(pixels)
+    x = colors(pixels)
     r = naive.responsibilities(x, parts(mixture)) * naive.ones_like(x, weights)[:, None]
     expected = Mixture(*naive.maximization(x, r, covariance_type, 1e-3))
     actual = maximization(accumulate(pixels, mixture, weights), mixture, 1e-3)
@@ -119,9 +119,9 @@ def test_maximization_equals_its_naive_twin(covariance_type, n_bands, weighted):
 def climb_of_photo(photo, request):
     """Pixels, a start for them, and the log-likelihoods of its naive climb."""
     pixels = np.ascontiguousarray(photo[:: request.param, :: request.param]).reshape(-1, 3)
-    start = start_for(ColourTable.of(pixels), 16)
+    start = start_for(ColorTable.of(pixels), 16)
     distinct, counts = np.unique(pixels, axis=0, return_counts=True)
-    history, _ = naive.expectation_maximization(colours(distinct), parts(start), 20, RIDGE, counts)
+    history, _ = naive.expectation_maximization(colors(distinct), parts(start), 20, RIDGE, counts)
     return pixels, start, history
 
 
@@ -131,15 +131,15 @@ def test_em_on_pixels_follows_the_naive_climb(climb_of_photo):
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
-def test_em_on_the_colour_table_follows_the_naive_climb(climb_of_photo):
+def test_em_on_the_color_table_follows_the_naive_climb(climb_of_photo):
     pixels, start, expected = climb_of_photo
-    actual, _ = iterate(ColourTable.of(pixels).accumulate, start, 20)
+    actual, _ = iterate(ColorTable.of(pixels).accumulate, start, 20)
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
-def test_em_on_the_colour_table_is_em_on_the_pixels(climb_of_photo):
+def test_em_on_the_color_table_is_em_on_the_pixels(climb_of_photo):
     pixels, start, _ = climb_of_photo
-    table = ColourTable.of(pixels)
+    table = ColorTable.of(pixels)
     expected, mixtures = iterate(partial(accumulate, pixels), start, 20)
     np.testing.assert_allclose(iterate(table.accumulate, start, 20)[0], expected, rtol=5e-7)
     each = [table.accumulate(mixture).mean_log_likelihood for mixture in mixtures]
@@ -150,7 +150,7 @@ def test_em_on_the_colour_table_is_em_on_the_pixels(climb_of_photo):
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_one_iteration_equals_scikit_learn(photo, covariance_type):
     pixels = photo[::4, ::4].reshape(-1, 3)
-    start = start_for(ColourTable.of(pixels), 8, covariance_type)
+    start = start_for(ColorTable.of(pixels), 8, covariance_type)
     matrices = covariance_type in ("full", "tied")
     oracle = GaussianMixture(
         8,
@@ -160,7 +160,7 @@ def test_one_iteration_equals_scikit_learn(photo, covariance_type):
         weights_init=start.weights,
         means_init=start.means,
         precisions_init=np.linalg.inv(start.covariances) if matrices else 1 / start.covariances,
-    ).fit(colours(pixels))
+    ).fit(colors(pixels))
     statistics = accumulate(pixels, start)
     actual = maximization(statistics, start, RIDGE)
     assert statistics.mean_log_likelihood == pytest.approx(oracle.lower_bound_, rel=1e-6)
@@ -172,8 +172,8 @@ def test_one_iteration_equals_scikit_learn(photo, covariance_type):
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_without_a_ridge_each_step_raises_the_exact_log_likelihood(photo, covariance_type):
     pixels = photo[::8, ::8].reshape(-1, 3)
-    _, mixtures = iterate(partial(accumulate, pixels), start_for(ColourTable.of(pixels), 8, covariance_type), 30, reg_covar=0)
-    exact = [naive.log_likelihood(colours(pixels), parts(mixture)) / len(pixels) for mixture in mixtures]
+    _, mixtures = iterate(partial(accumulate, pixels), start_for(ColorTable.of(pixels), 8, covariance_type), 30, reg_covar=0)
+    exact = [naive.log_likelihood(colors(pixels), parts(mixture)) / len(pixels) for mixture in mixtures]
     assert (np.diff(exact) > -1e-6).all()
     assert exact[-1] > exact[0] + 0.5
 
@@ -188,7 +188,7 @@ images = st.integers(1, 4).flatmap(
 @settings(max_examples=60)
 @given(images, st.sampled_from(COVARIANCE_TYPES), st.integers(1, 6), st.sampled_from([0, 1e-6, 1e-3]))
 def test_the_log_likelihood_never_falls_and_the_mixture_is_sound(pixels, covariance_type, n_components, reg_covar):
-    table = ColourTable.of(pixels)
+    table = ColorTable.of(pixels)
     start = start_for(table, n_components, covariance_type, reg_covar=reg_covar)
     climb = expectation_maximization(table.accumulate, start, max_iter=30, tol=0, reg_covar=reg_covar)
     found = fit(table, start, max_iter=30, reg_covar=reg_covar)
@@ -201,14 +201,14 @@ def test_the_log_likelihood_never_falls_and_the_mixture_is_sound(pixels, covaria
 
 RNG = np.random.default_rng(0)
 HARD = {
-    "one colour": np.full((100, 3), 17, np.uint8),
+    "one color": np.full((100, 3), 17, np.uint8),
     "one pixel": np.array([[1, 2, 3]], np.uint8),
     "black": np.zeros((50, 3), np.uint8),
-    "grey": RNG.integers(0, 256, (500, 1), np.uint8).repeat(3, axis=1),
+    "gray": RNG.integers(0, 256, (500, 1), np.uint8).repeat(3, axis=1),
     "saturated": RNG.choice(np.array([0, 255], np.uint8), (500, 3)),
-    "fewer colours than components": np.array([[0, 0, 0], [9, 9, 9]], np.uint8).repeat([10, 1], axis=0),
+    "fewer colors than components": np.array([[0, 0, 0], [9, 9, 9]], np.uint8).repeat([10, 1], axis=0),
     "two levels of one band": np.array([[7], [8]], np.uint8).repeat([90, 10], axis=0),
-    "one colour, many bands": np.full((100, 6), 200, np.uint8),
+    "one color, many bands": np.full((100, 6), 200, np.uint8),
 }
 
 
@@ -216,7 +216,7 @@ HARD = {
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 @pytest.mark.parametrize("name", HARD)
 def test_hard_images_give_sound_mixtures(name, covariance_type, reg_covar):
-    table = ColourTable.of(HARD[name])
+    table = ColorTable.of(HARD[name])
     found = fit(table, start_for(table, 5, covariance_type, reg_covar=reg_covar), reg_covar=reg_covar)
     assert_sound(found.mixture)
     assert 1 <= found.mixture.n_components <= min(5, len(table))
@@ -231,9 +231,9 @@ def test_hard_images_give_sound_mixtures(name, covariance_type, reg_covar):
 def test_the_variance_of_a_tight_bright_cluster(dtype, low, high, covariance_type):
     drawn = np.random.default_rng(0).uniform(low, high, (100_000, 3))
     pixels = (drawn if high == 1 else np.rint(drawn)).astype(dtype)
-    start = start_for(ColourTable.of(pixels[:1000]), 1, covariance_type, reg_covar=0)
+    start = start_for(ColorTable.of(pixels[:1000]), 1, covariance_type, reg_covar=0)
     found = expectation_maximization(partial(accumulate, pixels), start, max_iter=5, tol=0, reg_covar=0).mixture
-    x = colours(pixels.astype(np.float64) if dtype == np.float32 else pixels)
+    x = colors(pixels.astype(np.float64) if dtype == np.float32 else pixels)
     expected = np.diag(x.var(axis=0)) if covariance_type == "diag" else np.cov(x.T, bias=True)
     if covariance_type == "spherical":
         expected = np.eye(3) * x.var(axis=0).mean()
@@ -242,7 +242,7 @@ def test_the_variance_of_a_tight_bright_cluster(dtype, low, high, covariance_typ
 
 
 def test_a_climb_ends_where_an_iteration_gains_less_than_the_tolerance(photo):
-    table = ColourTable.of(photo[::8, ::8].reshape(-1, 3))
+    table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
     found = expectation_maximization(table.accumulate, start_for(table, 4), max_iter=200, tol=1e-3, reg_covar=RIDGE)
     gains = np.diff(found.log_likelihood)
     assert found.converged
@@ -252,7 +252,7 @@ def test_a_climb_ends_where_an_iteration_gains_less_than_the_tolerance(photo):
 
 
 def test_a_climb_that_runs_out_of_iterations_says_so(photo):
-    table = ColourTable.of(photo[::8, ::8].reshape(-1, 3))
+    table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
     found = expectation_maximization(table.accumulate, start_for(table, 4), max_iter=3, tol=0, reg_covar=RIDGE)
     assert not found.converged
     assert len(found.log_likelihood) == 3
@@ -288,8 +288,8 @@ def test_dead_components_keep_their_place_at_weight_zero(covariance_type):
 
 @pytest.mark.parametrize(("count", "n_components"), [(1e3, 2), (1.0, 2), (1e-3, 1)])
 def test_a_pixel_of_a_gigapixel_has_its_component_but_a_thousandth_has_none(count, n_components):
-    table = ColourTable(np.array([[10], [200]], np.uint8), np.array([1e9, count]))
-    start = Mixture([0.5, 0.5], colours(table.colours), np.full(2, 1e-4), "spherical")
+    table = ColorTable(np.array([[10], [200]], np.uint8), np.array([1e9, count]))
+    start = Mixture([0.5, 0.5], colors(table.colors), np.full(2, 1e-4), "spherical")
     found = fit(table, start).mixture
     assert found.n_components == n_components
     assert found.weights[-1] == pytest.approx(count / 1e9 if n_components == 2 else 1, rel=1e-5)
@@ -318,7 +318,7 @@ def test_components_a_level_apart_are_not_redundant():
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_two_equal_starts_never_end_as_duplicates(photo, covariance_type):
-    table = ColourTable.of(photo[::8, ::8].reshape(-1, 3))
+    table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
     start = start_for(table, 6, covariance_type)
     means = start.means[[0, 1, 2, 3, 0, 1]]
     found = fit(table, Mixture(start.weights, means, start.covariances, covariance_type))
@@ -329,7 +329,7 @@ def test_two_equal_starts_never_end_as_duplicates(photo, covariance_type):
 
 
 def test_components_that_fail_after_all_new_seeds_are_dropped(caplog):
-    table = ColourTable.of(np.array([[10], [20]], np.uint8).repeat([30, 10], axis=0))
+    table = ColorTable.of(np.array([[10], [20]], np.uint8).repeat([30, 10], axis=0))
     start = Mixture(np.full(4, 0.25), [[0.04], [0.08], [0.04], [0.08]], SMALL, "spherical")
     with caplog.at_level(logging.INFO, logger="streamgmm"):
         found = fit(table, start)
@@ -340,7 +340,7 @@ def test_components_that_fail_after_all_new_seeds_are_dropped(caplog):
 
 def test_each_round_of_new_seeds_is_new():
     pixels = np.random.default_rng(5).integers(0, 256, (40, 2), np.uint8)
-    table = ColourTable.of(pixels)
+    table = ColorTable.of(pixels)
     rounds = []
 
     def recorded(*arguments):
@@ -358,7 +358,7 @@ def test_each_round_of_new_seeds_is_new():
 
 
 def test_new_seeds_are_taken_only_where_they_raise_the_log_likelihood(photo):
-    table = ColourTable.of(photo[::8, ::8].reshape(-1, 3))
+    table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
     start = start_for(table, 4)
     twins = Mixture(start.weights, start.means[[0, 1, 2, 0]], start.covariances)
     useless = expectation_maximization(table.accumulate, twins, max_iter=50, tol=1e-5, reg_covar=RIDGE)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from streamgmm.jobs.engine import AHEAD, LocalEngine
+from streamgmm.jobs.passes.engine import AHEAD, LocalEngine
 
 
 def slow_for_the_first(item):

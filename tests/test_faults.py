@@ -20,15 +20,15 @@ import tifffile
 from PIL import Image
 
 import streamgmm
-from streamgmm.image.segments import SharedFile
-from streamgmm.jobs.lock import locked
+from streamgmm.image.tiff.file import SharedFile
+from streamgmm.system.lock import locked
 
 from .images import smooth, write_tiff
 from .processes import become_nobody, in_child, limit_files, run_here
 
 INPUT, OUTPUT, LOCKED, STOPPED = 3, 4, 7, 143
 # Constants of the package that make many places of a small image, where everything is saved that may be.
-SMALLER = {"jobs.pixels.TASK_PIXELS": 1 << 12, "jobs.pixels.ROUND": 2, "model.seeding.RESTARTS": 1, "model.seeding.LONG": 10}
+SMALLER = {"jobs.passes.blocks.BLOCK_PIXELS": 1 << 12, "model.seeding.RESTARTS": 1, "model.seeding.LONG": 10}
 SMALLER |= {"jobs.checkpoint.INTERVAL": 0, "jobs.checkpoint.SHARE": 0}
 WRITE = "-k 3 --tol 0.01 --tile-size 32 --pyramid --threads 2 --overwrite"
 MORE = "--confidence out/sure.tif --palette-out out/palette.json --report out/report.json"

@@ -11,7 +11,7 @@ import streamgmm
 from streamgmm.errors import Cancelled, ImageReadError, ModelError, OptionError, UnsupportedImageError
 
 from . import naive
-from .images import PHOTO, colours_of, naive_model, palette_of, posterized, smooth, write_tiff
+from .images import PHOTO, colors_of, naive_model, palette_of, posterized, smooth, write_tiff
 
 fit_image, quantize = partial(streamgmm.fit_image, threads=1), partial(streamgmm.quantize, threads=1)
 
@@ -33,7 +33,7 @@ def test_several_images_are_fitted_as_one(method):
 def test_images_of_other_sizes_are_fitted_as_their_pixels(method):
     parts, tol = [smooth(90, 110, seed=1), smooth(50, 30, seed=2), smooth(1, 1, seed=3)], 1e-5
     mixture, report = fit_image(parts, n_components=4, method=method, tol=tol, reg_covar=0, max_iter=300)
-    x = np.concatenate([colours_of(part) for part in parts])
+    x = np.concatenate([colors_of(part) for part in parts])
     (now, then), _ = naive.expectation_maximization(x, naive_model(mixture.to_dict()), 2, 0)
     assert -1e-6 < now - report.log_likelihood[-1] < tol
     assert 0 <= then - now < 1.1 * tol
@@ -79,7 +79,7 @@ def test_8_and_16_bit_images_are_on_one_scale(method):
     np.testing.assert_allclose(both.weights, alike.weights, atol=2e-3)
 
 
-def test_8_and_16_bit_images_of_few_colours_are_lossless_together():
+def test_8_and_16_bit_images_of_few_colors_are_lossless_together():
     first, second = posterized(20, 20, 3, seed=1), posterized(20, 20, 3, seed=2)
     both, report = fit_image([first, second.astype(np.uint16) * 257], n_components=6)
     alike, _ = fit_image([first, second], n_components=6)
@@ -88,9 +88,9 @@ def test_8_and_16_bit_images_of_few_colours_are_lossless_together():
 
 
 def test_images_of_other_bands_are_refused(tmp_path):
-    colour, grey = (write_tiff(tmp_path / f"{bands}.tif", smooth(30, 30, bands)) for bands in (3, 1))
-    with pytest.raises(UnsupportedImageError, match=rf"{grey}: 1 bands, .*{colour} has 3; fit images of equal bands"):
-        fit_image([colour, grey])
+    color, gray = (write_tiff(tmp_path / f"{bands}.tif", smooth(30, 30, bands)) for bands in (3, 1))
+    with pytest.raises(UnsupportedImageError, match=rf"{gray}: 1 bands, .*{color} has 3; fit images of equal bands"):
+        fit_image([color, gray])
 
 
 def test_no_image_is_refused():
@@ -124,7 +124,7 @@ def test_progress_can_cancel_in_each_phase(phase, tmp_path):
 
 
 def test_progress_can_cancel_in_the_middle_of_a_phase(tmp_path, monkeypatch):
-    monkeypatch.setattr("streamgmm.jobs.pixels.TASK_PIXELS", 1 << 14)
+    monkeypatch.setattr("streamgmm.jobs.passes.blocks.BLOCK_PIXELS", 1 << 14)
     told = []
 
     def progress(phase, done, total):
@@ -171,13 +171,13 @@ def test_a_fit_that_has_converged_says_nothing(caplog):
     assert not caplog.records
 
 
-def test_a_fit_of_lossless_colours_is_a_model_of_them():
+def test_a_fit_of_lossless_colors_is_a_model_of_them():
     pixels = posterized(40, 40, 5)
     mixture, report = fit_image(pixels, n_components=16)
     assert report.method == "lossless"
     assert mixture.n_components == 5
-    colours = np.unique(pixels.reshape(-1, 3), axis=0)
-    np.testing.assert_array_equal(np.unique(np.rint(mixture.means * 255), axis=0), colours)
+    colors = np.unique(pixels.reshape(-1, 3), axis=0)
+    np.testing.assert_array_equal(np.unique(np.rint(mixture.means * 255), axis=0), colors)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -187,7 +187,7 @@ def test_a_fit_has_converged_on_every_pixel_that_is_not_masked(method):
     valid = (x // 37 + y // 41) % 3 > 0
     masked = np.ma.array(pixels, mask=~valid[:, :, None].repeat(3, axis=2))
     mixture, report = fit_image(masked, method=method, tol=tol, n_components=4, reg_covar=0, max_iter=300)
-    (now, then), _ = naive.expectation_maximization(colours_of(pixels[valid]), naive_model(mixture.to_dict()), 2, 0)
+    (now, then), _ = naive.expectation_maximization(colors_of(pixels[valid]), naive_model(mixture.to_dict()), 2, 0)
     assert -1e-6 < now - report.log_likelihood[-1] < tol
     assert 0 <= then - now < 1.1 * tol
 
@@ -196,7 +196,7 @@ def test_floats_of_one_scale_have_one_range():
     parts = [smooth(90, 110, seed=1) / 255.0, smooth(50, 30, seed=2) / 51.0 - 1]
     mixture, _ = fit_image([part.astype(np.float32) for part in parts], n_components=4, tol=1e-6, max_iter=300)
     x = np.concatenate([part.astype(np.float32).reshape(-1, 3) for part in parts])
-    assert mixture.range == (x.min(), x.max())
+    assert mixture.space.range == (x.min(), x.max())
     scaled = (x.astype(float) - x.min()) / (x.max() - float(x.min()))
     (now, then), _ = naive.expectation_maximization(scaled, naive_model(mixture.to_dict()), 2, 1e-6)
     assert abs(then - now) < 1e-5
@@ -223,7 +223,7 @@ def test_a_fit_has_converged_on_every_pixel(method, covariance_type):
     pixels, tol = smooth(400, 500), 1e-5  # three times as many pixels as are seeded from
     options = {"n_components": 4, "covariance_type": covariance_type, "reg_covar": 0, "max_iter": 300}
     mixture, report = fit_image(pixels, method=method, tol=tol, **options)
-    (now, then), _ = naive.expectation_maximization(colours_of(pixels), naive_model(mixture.to_dict()), 2, 0)
+    (now, then), _ = naive.expectation_maximization(colors_of(pixels), naive_model(mixture.to_dict()), 2, 0)
     assert report.converged
     assert -1e-6 < now - report.log_likelihood[-1] < tol
     assert 0 <= then - now < 1.1 * tol

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from streamgmm.errors import StreamGMMError
-from streamgmm.image.source import open_image
+from streamgmm.image.open import open_image
 from streamgmm.image.tiles import Window
 
 PHOTO = Path(__file__).parent / "data" / "astronaut.tif"
@@ -31,15 +31,15 @@ def sound_files():
         kinds.append({"compression": "lzw", "predictor": 2, "tile": (32, 32), "data": pixels, **more})
     kinds.append({"data": np.moveaxis(pixels, -1, 0), "planarconfig": "separate", "rowsperstrip": 16})
     kinds.append({"data": pixels.astype(np.uint16) * 257, "compression": "adobe_deflate", "tile": (32, 32)})
-    grey = pixels[:, :, 0]
+    gray = pixels[:, :, 0]
     nodata = (42113, "s", 0, "7", True)
     kinds += [
-        {"data": np.dstack([pixels, grey]), "extrasamples": ["assocalpha"], "compression": "lzw", "tile": (32, 32)},
-        {"data": grey, "photometric": "palette", "colormap": np.arange(768, dtype=np.uint16).reshape(3, 256) * 80},
-        {"data": grey >> 4, "photometric": "miniswhite", "bitspersample": 4, "rowsperstrip": 16, "extratags": [nodata]},
-        {"data": grey.astype(np.float32), "photometric": "minisblack", "compression": "adobe_deflate", "predictor": 3},
-        {"data": grey.astype(np.int32), "photometric": "minisblack", "compression": "zstd", "predictor": 2},
-        {"data": np.dstack([pixels, grey]), "photometric": "separated", "compression": "packbits"},
+        {"data": np.dstack([pixels, gray]), "extrasamples": ["assocalpha"], "compression": "lzw", "tile": (32, 32)},
+        {"data": gray, "photometric": "palette", "colormap": np.arange(768, dtype=np.uint16).reshape(3, 256) * 80},
+        {"data": gray >> 4, "photometric": "miniswhite", "bitspersample": 4, "rowsperstrip": 16, "extratags": [nodata]},
+        {"data": gray.astype(np.float32), "photometric": "minisblack", "compression": "adobe_deflate", "predictor": 3},
+        {"data": gray.astype(np.int32), "photometric": "minisblack", "compression": "zstd", "predictor": 2},
+        {"data": np.dstack([pixels, gray]), "photometric": "separated", "compression": "packbits"},
         {"data": pixels, "photometric": "cielab", "tile": (32, 32)},
         {"data": pixels, "photometric": "ycbcr"},
         {"data": pixels, "photometric": "ycbcr", "compression": "jpeg", "subsampling": (2, 2), "tile": (32, 32)},

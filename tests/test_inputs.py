@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from streamgmm.cli import main
-from streamgmm.jobs import batch
-from streamgmm.jobs.inputs import find
+from streamgmm.jobs.batch import run as batch
+from streamgmm.jobs.batch.inputs import find
 
 from .images import smooth, write_tiff
 

@@ -436,7 +436,7 @@ def test_two_processes_may_fill_one_empty_cache(folder, expected):
 
 LATER = {
     "uint8": ({}, ARGUMENTS),
-    "grey": ({"bands": 1}, ARGUMENTS),
+    "gray": ({"bands": 1}, ARGUMENTS),
     "uint8 of four bands": ({"bands": 4}, ARGUMENTS),
     "uint8 streaming": ({}, [*ARGUMENTS, "--method", "stream"]),
     "minibatch": ({}, [*ARGUMENTS, "--method", "minibatch"]),

@@ -11,17 +11,17 @@ import pytest
 import tifffile
 
 from streamgmm.errors import ModelError
-from streamgmm.model import kernels, parameters
-from streamgmm.model.colours import ColourTable
+from streamgmm.model import buffers, kernels
+from streamgmm.model.colors import ColorTable
 from streamgmm.model.em import maximization
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
-from streamgmm.model.palette import classify
-from streamgmm.model.parameters import BLOCK, SLICE, as_pixels
+from streamgmm.model.labels import classify
+from streamgmm.model.buffers import BLOCK, SLICE, as_pixels
 from streamgmm.model.seeding import around, plus_plus
 from streamgmm.model.statistics import accumulate
 
 from . import naive
-from .conftest import colours, parts, random_mixture, random_pixels, shared_file
+from .conftest import colors, parts, random_mixture, random_pixels, shared_file
 
 # float32 has 6e-8; a block adds up 256 of them, and leaves out components with less than 2^-30 of a pixel. Sums are compared
 # relative to the sums of their absolute values, log-likelihoods per pixel, labels by how far they are from the best, in nats.
@@ -37,7 +37,7 @@ def some_weights(n_pixels):
 
 
 def assert_same_statistics(statistics, pixels, mixture, weights=None):
-    x, model, origin = colours(pixels), parts(mixture), statistics.origin
+    x, model, origin = colors(pixels), parts(mixture), statistics.origin
     *expected, log_likelihood = naive.statistics(x, model, weights, origin)
     tolerance = TOLERANCE + LEFT_OUT * mixture.n_components
     np.testing.assert_allclose(origin, mixture.means, rtol=1e-7)
@@ -55,7 +55,7 @@ def meaningful(sums, mixture):
 
 
 def assert_best_labels(labels, pixels, mixture):
-    logp = naive.log_densities(colours(pixels), parts(mixture))
+    logp = naive.log_densities(colors(pixels), parts(mixture))
     chosen = np.take_along_axis(logp, labels.reshape(-1, 1).astype(int), axis=1)[:, 0]
     assert (chosen >= logp.max(axis=1) - LABEL_TOLERANCE).all()
 
@@ -115,7 +115,7 @@ def test_blocks_shrink_for_thousands_of_components_and_stay_whole_vectors():
 @pytest.mark.parametrize("iterations", [0, 20])
 def test_a_16_bit_photograph(iterations):
     pixels = tifffile.imread(shared_file("geo/riocolor__rgb16.tif")).reshape(-1, 3)[::97]
-    sample = ColourTable.of(pixels)
+    sample = ColorTable.of(pixels)
     means = plus_plus(sample, np.empty((0, 3)), 8, np.random.default_rng(0))
     mixture = around(sample, means, "full", 1e-6)
     for _ in range(iterations):
@@ -130,7 +130,7 @@ def test_log_likelihood_of_each_pixel(n_bands):
     mixture = random_mixture(6, n_bands)
     pixels = random_pixels(mixture, 500, np.float32)
     actual = [accumulate(pixel, mixture).log_likelihood for pixel in pixels]
-    expected = naive.log_sum_exp(naive.log_densities(colours(pixels), parts(mixture)))
+    expected = naive.log_sum_exp(naive.log_densities(colors(pixels), parts(mixture)))
     np.testing.assert_allclose(actual, expected, rtol=0, atol=5e-6)
 
 
@@ -156,7 +156,7 @@ def test_the_first_of_equal_components_labels():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -3.4e38, 1e25])
 @pytest.mark.parametrize("n_bands", [1, 6])
-def test_pixels_beyond_every_component_are_labelled_regardless_of_their_neighbours(n_bands, value):
+def test_pixels_beyond_every_component_are_labeled_regardless_of_their_neighbors(n_bands, value):
     mixture = random_mixture(5, n_bands)
     pixels = random_pixels(mixture, 3 * BLOCK, np.float32)
     pixels[BLOCK : 2 * BLOCK] = value
@@ -213,7 +213,7 @@ def test_launches_change_no_result(slices, monkeypatch):
     mixture = random_mixture(4, 3)
     pixels = random_pixels(mixture, 7 * SLICE + 123, np.uint8)
     expected, labels = accumulate(pixels, mixture), classify(pixels, mixture)
-    monkeypatch.setattr(parameters, "SLICES", slices)
+    monkeypatch.setattr(buffers, "SLICES", slices)
     assert len(list(parameters.launches(len(pixels), 4, 3))) == -(-8 // slices)
     assert bits(accumulate(pixels, mixture, threads=2)) == bits(expected)
     np.testing.assert_array_equal(classify(pixels, mixture, 2), labels)
@@ -254,7 +254,7 @@ def test_the_caller_may_still_write_to_its_pixels():
 def test_a_scale_stands_for_1():
     mixture = random_mixture(4, 2)
     pixels = random_pixels(mixture, 500, np.uint8)
-    thousandths = accumulate((colours(pixels) * 1000).astype(np.float32), mixture, scale=1000.0)
+    thousandths = accumulate((colors(pixels) * 1000).astype(np.float32), mixture, scale=1000.0)
     expected = accumulate(pixels, mixture)
     np.testing.assert_allclose(thousandths.moments, expected.moments, rtol=1e-5, atol=1e-5)
     assert thousandths.mean_log_likelihood == pytest.approx(expected.mean_log_likelihood, abs=1e-5)
@@ -342,10 +342,10 @@ def test_the_callers_own_kernels_keep_their_threads():
 
 WARM = """
 from streamgmm.model import kernels
-from streamgmm.model.colours import ColourCounter, ColourTable
+from streamgmm.model.colors import ColorCounter, ColorTable
 from streamgmm.model.jit import dispatchers
-from streamgmm.model.palette import LookupTable, classify, confidence
-from streamgmm.model.parameters import as_pixels
+from streamgmm.model.labels import LookupTable, classify, confidence
+from streamgmm.model.buffers import as_pixels
 from streamgmm.model.warmup import compile_kernels
 
 def compiled():
@@ -354,14 +354,14 @@ def compiled():
 compile_kernels(pixels.dtype, 3, 4, 2, table={table}, confident=True)
 before = compiled()
 if {table}:
-    counter = ColourCounter(3, len(pixels), 2)
+    counter = ColorCounter(3, len(pixels), 2)
     counter.add(pixels)
     table = counter.table()
     table.accumulate(mixture, threads=2)
-    labels = LookupTable(table, classify(table.colours, mixture, 2))(pixels)
+    labels = LookupTable(table, classify(table.colors, mixture, 2))(pixels)
 else:
     accumulate(pixels, mixture)
-    ColourTable.of(pixels).accumulate(mixture, threads=2)
+    ColorTable.of(pixels).accumulate(mixture, threads=2)
     labels = classify(pixels, mixture)
 kernels.tally(as_pixels(pixels), np.empty(0), labels, mixture.means.astype(np.float32), np.zeros(4))
 confidence(pixels, mixture)

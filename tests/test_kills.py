@@ -21,29 +21,29 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 WRITE = ["--pyramid", "--compression-level", "9", "--overwrite"]
 JOBS = {
-    "a colour table": ["-k", "24", "--tol", "1e-6", *WRITE],
+    "a color table": ["-k", "24", "--tol", "1e-6", *WRITE],
     "streaming": ["-k", "8", "--tol", "1e-3", "--confidence", "sure.tif", *WRITE],
     "masked floats": ["-k", "6", "--tol", "1e-3", "--tile-size", "128", *WRITE],
 }
 PHASES = {
-    "a colour table": ["count", "seed", "fit", "label", "reduce", "write"],
+    "a color table": ["count", "seed", "fit", "label", "reduce", "write"],
     "streaming": ["sample", "seed", "fit", "label", "reduce", "write"],
     "masked floats": ["range", "sample", "seed", "fit", "label", "reduce", "write"],
 }
-SLOWER = ("a colour table", "masked floats")
+SLOWER = ("a color table", "masked floats")
 OUTPUTS = ("out.tif", "sure.tif")
 ASKING = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 
 
 def deep(side):
-    """Slow waves of 16 bits, which are many more colours than components."""
+    """Slow waves of 16 bits, which are many more colors than components."""
     return np.tile(smooth(512, 512, 3, np.uint16), (side // 512, side // 512, 1))
 
 
 def write_input(job, path, side):
     """Write the image of a job, a square."""
     tiles = {"tile": (256, 256), "compression": "deflate"}
-    if job == "a colour table":
+    if job == "a color table":
         subprocess.run([sys.executable, ROOT / "scripts" / "make_image.py", path, "--size", str(2 * side)], check=True)
     elif job == "streaming":
         write_tiff(path, deep(side), **tiles)

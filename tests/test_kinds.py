@@ -20,10 +20,11 @@ import tifffile
 from PIL import Image, ImageCms
 
 import streamgmm
-from streamgmm.image.source import ReadOptions, open_images
+from streamgmm.image.open import open_images
+from streamgmm.options import ReadOptions
 from streamgmm.jobs.report import Report
 from streamgmm.model.mixture import Mixture
-from streamgmm.model.palette import classify
+from streamgmm.model.labels import classify
 
 from .conftest import shared_file
 from .images import palette_of, whole
@@ -88,7 +89,7 @@ from .kinds import (
     with_xmp,
     ycbcr,
 )
-from .test_readers import three_hundred_colours, with_openslide, with_pillow, with_pyvips, with_rasterio, with_tifffile
+from .test_readers import three_hundred_colors, with_openslide, with_pillow, with_pyvips, with_rasterio, with_tifffile
 
 SAME = "as in the input"
 
@@ -159,8 +160,8 @@ def kinds_of_layouts() -> Iterator[tuple[str, Kind]]:
             f"RGB: {layout}, JPEG 2000",
             Kind(tiff(RGB, **place, compression="jpeg2000", compressionargs={"level": 40}), by_segment),
         )
-        yield f"grey: {layout}, uncompressed", Kind(tiff(GREY, **place), GREY)
-        yield f"grey: {layout}, JPEG", Kind(tiff(GREY, **place, **JPEG), by_gdal, 1)
+        yield f"gray: {layout}, uncompressed", Kind(tiff(GREY, **place), GREY)
+        yield f"gray: {layout}, JPEG", Kind(tiff(GREY, **place, **JPEG), by_gdal, 1)
         yield f"16-bit RGB: {layout}, Deflate", Kind(tiff(RGB16, **place, compression="deflate"), RGB16)
 
 
@@ -189,13 +190,13 @@ KINDS: dict[str, Kind] = {
     "16-bit RGB: predictor 2, big-endian": Kind(tiff(RGB16, **DEFLATE, predictor=2, byteorder=">"), RGB16),
     "16-bit RGB: planar": Kind(tiff(RGB16, **DEFLATE, planarconfig="separate"), RGB16),
     "16-bit RGB: int16": Kind(tiff((RGB16.pixels ^ 32768).view(np.int16), **DEFLATE), RGB16),
-    "16-bit grey: uint16": Kind(tiff(GREY16), GREY16),
-    "16-bit grey: int16": Kind(tiff((GREY16.pixels ^ 32768).view(np.int16)), GREY16),
-    "16-bit grey: MinIsWhite": Kind(tiff(~GREY16.pixels, photometric="miniswhite"), GREY16),
-    "grey: signed bytes": Kind(tiff((GREY.pixels ^ 128).view(np.int8)), GREY),
-    "grey: MinIsWhite": Kind(tiff(~GREY.pixels, photometric="miniswhite"), GREY),
-    "grey: PNG": Kind(pillow(GREY.pixels[..., 0]), GREY, suffix=".png"),
-    "16-bit grey: PNG": Kind(pillow(GREY16.pixels[..., 0]), GREY16, suffix=".png"),
+    "16-bit gray: uint16": Kind(tiff(GREY16), GREY16),
+    "16-bit gray: int16": Kind(tiff((GREY16.pixels ^ 32768).view(np.int16)), GREY16),
+    "16-bit gray: MinIsWhite": Kind(tiff(~GREY16.pixels, photometric="miniswhite"), GREY16),
+    "gray: signed bytes": Kind(tiff((GREY.pixels ^ 128).view(np.int8)), GREY),
+    "gray: MinIsWhite": Kind(tiff(~GREY.pixels, photometric="miniswhite"), GREY),
+    "gray: PNG": Kind(pillow(GREY.pixels[..., 0]), GREY, suffix=".png"),
+    "16-bit gray: PNG": Kind(pillow(GREY16.pixels[..., 0]), GREY16, suffix=".png"),
     "uint32": Kind(tiff(UINT32.pixels.astype(np.uint32), **DEFLATE), UINT32),
     "int32": Kind(tiff(INT32.pixels.astype(np.int32), **DEFLATE), INT32),
     "int32, big-endian": Kind(tiff(INT32.pixels.astype(np.int32), byteorder=">"), INT32),
@@ -213,11 +214,11 @@ KINDS: dict[str, Kind] = {
     "6 bands of 8 bits, of GDAL": Kind(gdal(BANDS[6, "u1"], photometric="minisblack"), BANDS[6, "u1"]),
     "8 bands of 16 bits": Kind(tiff(BANDS[8, "u2"], **DEFLATE), BANDS[8, "u2"]),
     "32 bands of 8 bits": Kind(tiff(BANDS[32, "u1"], **DEFLATE), BANDS[32, "u1"]),
-    # Colours
-    "16 colours: RGB": Kind(tiff(FEW, **DEFLATE), FEW),
-    "16 colours: 8-bit palette": Kind(palette(8), FEW),
-    "16 colours: 4-bit palette": Kind(palette(4), FEW),
-    "16 colours: palette PNG": Kind(lambda path: Image.fromarray(FEW.pixels).quantize(16).save(path), FEW, suffix=".png"),
+    # Colors
+    "16 colors: RGB": Kind(tiff(FEW, **DEFLATE), FEW),
+    "16 colors: 8-bit palette": Kind(palette(8), FEW),
+    "16 colors: 4-bit palette": Kind(palette(4), FEW),
+    "16 colors: palette PNG": Kind(lambda path: Image.fromarray(FEW.pixels).quantize(16).save(path), FEW, suffix=".png"),
     "CMYK": Kind(tiff(INKS, photometric="separated", extrasamples=[]), LIGHT, carries={"profile's name": "sRGB built-in"}),
     "CMYK, planar": Kind(tiff(INKS, photometric="separated", extrasamples=[], planarconfig="separate"), LIGHT),
     "CMYK with a profile": Kind(
@@ -241,9 +242,9 @@ KINDS: dict[str, Kind] = {
     "masked RGB: absent tiles of tifffile": Kind(sparse_tifffile, HOLED),
     "masked RGB: PNG with alpha": Kind(pillow(with_alpha(HOLED)), HOLED, suffix=".png"),
     "masked RGB: WebP with alpha": Kind(pillow(with_alpha(HOLED), lossless=True, exact=True), HOLED, suffix=".webp"),
-    "masked grey: alpha": Kind(alpha(HOLED_GREY, extrasamples=["unassalpha"]), HOLED_GREY),
-    "masked grey: nodata of GDAL": Kind(gdal(HOLED_GREY, nodata=0), HOLED_GREY),
-    "masked grey: PNG with alpha": Kind(pillow(with_alpha(HOLED_GREY)), HOLED_GREY, suffix=".png"),
+    "masked gray: alpha": Kind(alpha(HOLED_GREY, extrasamples=["unassalpha"]), HOLED_GREY),
+    "masked gray: nodata of GDAL": Kind(gdal(HOLED_GREY, nodata=0), HOLED_GREY),
+    "masked gray: PNG with alpha": Kind(pillow(with_alpha(HOLED_GREY)), HOLED_GREY, suffix=".png"),
     # Pages and levels
     "stack": Kind(pages(*((page, {}) for page in PAGES)), STACK, options={"all_pages": True}),
     "stack, BigTIFF": Kind(pages(*((page, {}) for page in PAGES), bigtiff=True), STACK, options={"all_pages": True}),
@@ -418,8 +419,8 @@ def test_it_is_quantized(name, quantized):
     report, labels = result.report, labels_of(result)
     mixture, valid = Mixture.from_json(json.dumps(report.model)), result.read.valid
     samples = result.read.pixels[valid]
-    if mixture.range is not None:
-        low, high = mixture.range
+    if mixture.space.range is not None:
+        low, high = mixture.space.range
         assert (low, high) == (samples.min(), samples.max())
         samples = ((samples / 2 - low / 2) / (high / 2 - low / 2)).astype(np.float32)
     np.testing.assert_array_equal(labels[valid], classify(samples, mixture))
@@ -429,8 +430,8 @@ def test_it_is_quantized(name, quantized):
     with tifffile.TiffFile(result.output) as tiff:
         palettes = [page.colormap.T[: report.n_components] for page in tiff.pages]
         declared = [page.nodata if 42113 in page.tags else None for page in tiff.pages]
-    for colours in palettes:
-        np.testing.assert_array_equal(colours, palette_of(report.model) * np.uint16(257))
+    for colors in palettes:
+        np.testing.assert_array_equal(colors, palette_of(report.model) * np.uint16(257))
     assert set(declared) == {report.nodata}
     assert report.nodata == (None if valid.all() else report.n_components)
     assert np.count_nonzero(labels == report.n_components) == np.count_nonzero(~valid)
@@ -596,7 +597,7 @@ LABEL_READERS = {
 )
 def test_an_output_opens_in(form, reader, tmp_path):
     options = {"n_components": 8, "threads": 1} | OUTPUTS[form]
-    report = streamgmm.quantize(three_hundred_colours(), path := tmp_path / "out.tif", **options)
+    report = streamgmm.quantize(three_hundred_colors(), path := tmp_path / "out.tif", **options)
     assert report.n_components == options["n_components"]
     labels = tifffile.imread(path)
     if options.get("output") == "labels":

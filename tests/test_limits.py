@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from streamgmm.jobs.limits import free_memory, processors
+from streamgmm.system.limits import free_memory, processors
 
 GIB = 1 << 30
 MACHINE, PROCESSORS = 64 * GIB, 16
@@ -204,7 +204,7 @@ def real_group(controller, **settings):
 
 def ask(group, function):
     """What a process in a group is allowed."""
-    program = f"from streamgmm.jobs.limits import *; print({function}())"
+    program = f"from streamgmm.system.limits import *; print({function}())"
     command = ["sh", "-c", 'echo $$ > "$0"/cgroup.procs && exec "$@"', group, sys.executable, "-c", program]
     return int(subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True, encoding="utf-8").stdout)
 

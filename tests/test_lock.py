@@ -17,7 +17,7 @@ import tifffile
 import streamgmm
 from streamgmm.cli import main
 from streamgmm.errors import LockedError
-from streamgmm.jobs.lock import locked
+from streamgmm.system.lock import locked
 
 from .images import smooth, write_tiff
 
@@ -28,7 +28,7 @@ INPUT, LOCKED = 3, 7
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    """An image of two bands, whose colours are soon counted, and a model."""
+    """An image of two bands, whose colors are soon counted, and a model."""
     folder = tmp_path_factory.mktemp("originals")
     write_tiff(folder / "in.tif", smooth(100, 120, 2), compression="deflate", tile=(64, 64))
     mixture, _ = streamgmm.fit_image(folder / "in.tif", n_components=3, threads=1)
@@ -52,7 +52,7 @@ def leave(process):
 HOLD = """
 import sys
 from pathlib import Path
-from streamgmm.jobs.lock import locked
+from streamgmm.system.lock import locked
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
@@ -183,7 +183,7 @@ def test_a_run_that_is_refused_leaves_no_lock(folder):
 COUNT = """
 import sys
 from pathlib import Path
-from streamgmm.jobs.lock import locked
+from streamgmm.system.lock import locked
 
 counter = Path("counter")
 for _ in range(30):

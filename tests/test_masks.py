@@ -267,9 +267,9 @@ def test_a_model_applied_to_nothing_gives_its_nodata(tmp_path):
 @pytest.mark.parametrize(("n_components", "dtype"), [(1, np.uint8), (255, np.uint8), (256, np.uint16), (300, np.uint16)])
 @pytest.mark.parametrize("form", ["palette", "labels"])
 def test_nodata_is_one_label_more(form, n_components, dtype, tmp_path):
-    n_colours = min(n_components, 256)
-    pixels = posterized(64, 80, n_colours)
-    if n_components > n_colours:
+    n_colors = min(n_components, 256)
+    pixels = posterized(64, 80, n_colors)
+    if n_components > n_colors:
         pixels[40:, :, 1] ^= 255
         n_components = len(np.unique(pixels.reshape(-1, 3), axis=0))
     masked = np.zeros(pixels.shape, bool)
@@ -306,8 +306,8 @@ def test_rgb_gets_an_alpha_band(way, tmp_path):
     assert nodata is None
     np.testing.assert_array_equal(mask, shown())
     np.testing.assert_array_equal(bands[3], np.where(shown(), 255, 0))
-    colours = palette_of(report.model)[labels_of(tmp_path / "palette.tif")[shown()]]
-    np.testing.assert_array_equal(np.moveaxis(bands[:3], 0, -1)[shown()], colours)
+    colors = palette_of(report.model)[labels_of(tmp_path / "palette.tif")[shown()]]
+    np.testing.assert_array_equal(np.moveaxis(bands[:3], 0, -1)[shown()], colors)
     with Image.open(path) as image:
         assert image.mode == "RGBA"
 
@@ -355,7 +355,7 @@ def test_the_output_is_read_back_with_its_mask(tmp_path):
     ],
 )
 def test_the_bytes_depend_neither_on_chunks_nor_on_threads(way, dtype, tmp_path, monkeypatch):
-    monkeypatch.setattr("streamgmm.jobs.pixels.TASK_PIXELS", 1024)  # so that there are many places
+    monkeypatch.setattr("streamgmm.jobs.passes.blocks.BLOCK_PIXELS", 1024)  # so that there are many places
     source, options = way(tmp_path / "in.tif", picture(dtype), shown())
     outputs = set()
     for chunk_size, threads in [("64MiB", 1), ("64MiB", 3), ("4096px", 2)]:

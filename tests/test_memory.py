@@ -25,11 +25,11 @@ from PIL import Image
 
 import streamgmm
 from streamgmm.cli import main
-from streamgmm.jobs import methods, resources
+from streamgmm.jobs import fitting, resources
 from streamgmm.jobs.resources import BASELINE, MARGIN
-from streamgmm.model.colours import ColourCounter
-from streamgmm.model.palette import LookupTable, classify
-from streamgmm.model.parameters import LANES, counter_bytes, table_bytes
+from streamgmm.model.colors import ColorCounter
+from streamgmm.model.labels import LookupTable, classify
+from streamgmm.model.footprint import COUNTERS, counter_bytes, table_bytes
 
 from .conftest import random_mixture, random_pixels
 from .images import posterized, smooth, write_tiff
@@ -40,13 +40,13 @@ USAGE, MEMORY = 2, 5
 MIB = 1 << 20
 NEEDED = BASELINE + MARGIN  # for any job
 LIMITS = {"384MiB": 384 * MIB, "512MiB": 512 * MIB, "1GiB": 1024 * MIB}
-TOO_LITTLE = "240MiB"  # for counters of all colours
+TOO_LITTLE = "240MiB"  # for counters of all colors
 
 SIDE, COMPONENTS = 512, 4
 
 
 def mixture(threads):
-    """What a fit of COMPONENTS to RGB takes of the memory before its colour table."""
+    """What a fit of COMPONENTS to RGB takes of the memory before its color table."""
     return methods.COVARIANCES * 8 * COMPONENTS * 3**2 + methods.work_bytes(COMPONENTS, 3, threads)
 
 
@@ -56,7 +56,7 @@ COUNTERS = counter_bytes(3, SIDE * SIDE)
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with an image of noise, most of whose pixels have a colour of their own."""
+    """A working folder with an image of noise, most of whose pixels have a color of their own."""
     monkeypatch.chdir(tmp_path)
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     write_tiff(tmp_path / "in.tif", noise, compression="deflate", tile=(128, 128))
@@ -135,17 +135,17 @@ def test_what_cannot_be_read_in_parts_and_does_not_fit(name, folder, capsys):
 def test_as_many_threads_count_as_tables_fit(folder, monkeypatch):
     made = []
 
-    class Counter(ColourCounter):
+    class Counter(ColorCounter):
         def __init__(self, n_bands, n_pixels, lanes):
             made.append(lanes)
             super().__init__(n_bands, n_pixels, lanes)
 
-    monkeypatch.setattr(methods, "ColourCounter", Counter)
+    monkeypatch.setattr(fitting, "ColorCounter", Counter)
     write_tiff(folder / "flat.tif", np.zeros((2048, 2048, 3), np.uint8), compression="deflate", tile=(512, 512))
-    fitting = range(1, LANES + 2)
+    fitting = range(1, COUNTERS + 2)
     for lanes in fitting:
         quantize("flat.tif", memory=NEEDED + mixture(8) + lanes * COUNTERS + MIB, threads=8)
-    assert made == [min(lanes, LANES) for lanes in fitting]
+    assert made == [min(lanes, COUNTERS) for lanes in fitting]
 
 
 def test_counters_that_do_not_fit(folder, caplog):
@@ -156,7 +156,7 @@ def test_counters_that_do_not_fit(folder, caplog):
     assert output == expected
     warnings = [record.message for record in caplog.records if "raise --memory" in record.message]
     assert len(warnings) == 1
-    assert warnings[0].startswith("in.tif: counters for all colours do not fit into 277 MiB; reading every pixel")
+    assert warnings[0].startswith("in.tif: counters for all colors do not fit into 277 MiB; reading every pixel")
 
 
 def test_a_run_that_counted_with_much_memory_goes_on_with_too_little_for_the_counters(folder, monkeypatch):
@@ -196,7 +196,7 @@ def test_a_table_that_does_not_fit(folder, caplog):
         assert output == expected
     warnings = [record.message for record in caplog.records if "raise --memory" in record.message]
     assert len(warnings) == 2
-    assert f"in.tif: a table of {exact.distinct_colors:,} colours does not fit into" in warnings[0]
+    assert f"in.tif: a table of {exact.distinct_colors:,} colors does not fit into" in warnings[0]
 
 
 def test_a_command_that_streams_for_want_of_memory_says_so_in_a_line_and_succeeds(folder):
@@ -240,7 +240,7 @@ def test_a_table_that_was_asked_for_and_does_not_fit(short, folder, capsys):
 
 
 @pytest.mark.parametrize("memory", [NEEDED + MIXTURE + COUNTERS, "300MiB"])
-def test_few_colours_are_lossless_with_any_memory(memory, folder):
+def test_few_colors_are_lossless_with_any_memory(memory, folder):
     write_tiff(folder / "few.tif", posterized(200, 200, COMPONENTS), compression="deflate", tile=(128, 128))
     report, output = quantize("few.tif", memory=memory)
     assert report.method == "lossless"
@@ -265,30 +265,30 @@ def test_the_bytes_are_the_same_for_any_memory_where_all_pixels_are_read_again(f
 
 @pytest.mark.parametrize("n_components", [3, 300])
 @pytest.mark.parametrize("n_bands", [1, 2])
-def test_a_table_of_all_colours_holds_the_label_of_each(n_bands, n_components):
+def test_a_table_of_all_colors_holds_the_label_of_each(n_bands, n_components):
     mixture = random_mixture(n_components, n_bands)
-    colours = np.stack(np.meshgrid(*[np.arange(256, dtype=np.uint8)] * n_bands), axis=-1)
-    labels = LookupTable.of_all_colours(mixture, threads=2)(colours)
-    np.testing.assert_array_equal(labels, classify(colours, mixture))
+    colors = np.stack(np.meshgrid(*[np.arange(256, dtype=np.uint8)] * n_bands), axis=-1)
+    labels = LookupTable.of_all_colors(mixture, threads=2)(colors)
+    np.testing.assert_array_equal(labels, classify(colors, mixture))
     assert len(np.unique(labels)) > 1
 
 
-def test_a_table_of_all_colours_in_blocks_holds_the_label_of_each():
+def test_a_table_of_all_colors_in_blocks_holds_the_label_of_each():
     mixture = random_mixture(3, 3)
-    lookup, others = LookupTable.of_all_colours(mixture, threads=2), np.arange(256, dtype=np.uint8)
+    lookup, others = LookupTable.of_all_colors(mixture, threads=2), np.arange(256, dtype=np.uint8)
     for first in range(256):
-        colours = np.stack(np.meshgrid(np.uint8(first), others, others), axis=-1)
-        np.testing.assert_array_equal(lookup(colours), classify(colours, mixture))
+        colors = np.stack(np.meshgrid(np.uint8(first), others, others), axis=-1)
+        np.testing.assert_array_equal(lookup(colors), classify(colors, mixture))
 
 
-def test_a_counter_tells_its_colours_before_there_is_a_table_and_keeps_one_table_of_counters():
+def test_a_counter_tells_its_colors_before_there_is_a_table_and_keeps_one_table_of_counters():
     pixels = random_pixels(random_mixture(3, 3), 5000, np.uint8)
-    counter = ColourCounter(3, len(pixels), LANES)
+    counter = ColorCounter(3, len(pixels), COUNTERS)
     expected = len(np.unique(pixels, axis=0))
     for part in np.split(pixels, 10):
         counter.add(part)
-    assert counter.n_colours() == counter.n_colours() == expected
-    assert counter._lanes.qsize() == LANES
+    assert counter.n_colors() == counter.n_colors() == expected
+    assert counter._lanes.qsize() == COUNTERS
     table = counter.table()
     assert (len(table), table.n_pixels, counter._lanes.qsize()) == (expected, 5000, 0)
 

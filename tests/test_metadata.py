@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from streamgmm.image.metadata import CARRIED, STRUCTURAL, Metadata, carried_over, carried_over_raster, srgb_profile
+from streamgmm.image.metadata import Metadata, srgb_profile
+from streamgmm.image.raster import _carried_over as carried_over_raster
+from streamgmm.image.tiff.tags import CARRIED, STRUCTURAL, carried_over
 
 from .conftest import SHARED, shared_file
 
@@ -61,9 +63,9 @@ def write_metadata(path, metadata, shape):
     return path
 
 
-def read(path, colours_converted=False):
+def read(path, colors_converted=False):
     with tifffile.TiffFile(path) as tiff:
-        return carried_over(tiff.pages.first, colours_converted=colours_converted)
+        return carried_over(tiff.pages.first, colors_converted=colors_converted)
 
 
 @pytest.fixture
@@ -378,7 +380,7 @@ def test_aperio_comes_before_the_tags(mpp, expected, tiff):
     assert (metadata.resolution, metadata.resolution_unit) == ((expected[0], expected[0]), expected[1])
 
 
-# Colour profiles
+# Color profiles
 
 
 @pytest.mark.parametrize(("profile", "kept"), [(RGB_PROFILE, True), (LAB_PROFILE, False), (GRAY_PROFILE, False)])
@@ -392,12 +394,12 @@ def test_a_damaged_profile_is_dropped(profile, tiff):
     assert tiff((34675, UNDEFINED, len(profile), profile)) == Metadata(dropped=("InterColorProfile",))
 
 
-def test_converted_colours_are_srgb(tmp_path):
-    assert read(write(tmp_path / "in.tif"), colours_converted=True) == Metadata(icc=srgb_profile())
+def test_converted_colors_are_srgb(tmp_path):
+    assert read(write(tmp_path / "in.tif"), colors_converted=True) == Metadata(icc=srgb_profile())
     path = write(tmp_path / "rgb.tif", iccprofile=RGB_PROFILE)
-    assert read(path, colours_converted=True) == Metadata(icc=srgb_profile(), dropped=("InterColorProfile",))
+    assert read(path, colors_converted=True) == Metadata(icc=srgb_profile(), dropped=("InterColorProfile",))
     path = write(tmp_path / "lab.tif", iccprofile=LAB_PROFILE)
-    assert read(path, colours_converted=True) == Metadata(icc=srgb_profile(), dropped=("InterColorProfile",))
+    assert read(path, colors_converted=True) == Metadata(icc=srgb_profile(), dropped=("InterColorProfile",))
 
 
 def test_the_srgb_profile_is_one_and_always_the_same():
@@ -406,9 +408,9 @@ def test_the_srgb_profile_is_one_and_always_the_same():
     assert profile.profile.creation_date == datetime(2000, 1, 1)
     assert srgb_profile()[84:100] == bytes(16)
     assert int.from_bytes(srgb_profile()[:4], "big") == len(srgb_profile())
-    colours = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
-    converted = ImageCms.profileToProfile(colours, profile, ImageCms.createProfile("sRGB"))
-    np.testing.assert_allclose(np.asarray(converted, int), np.asarray(colours, int), atol=1)
+    colors = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    converted = ImageCms.profileToProfile(colors, profile, ImageCms.createProfile("sRGB"))
+    np.testing.assert_allclose(np.asarray(converted, int), np.asarray(colors, int), atol=1)
 
 
 # Text, XMP and orientation
@@ -587,7 +589,7 @@ def test_tags_of_a_file_cut_while_open_are_dropped_by_name(whole):
     file = io.BytesIO(whole)
     page = tifffile.TiffFile(file).pages.first
     file.truncate(page.tags[700].valueoffset + len(PACKET) - 1)
-    assert "XMP" in carried_over(page, colours_converted=False).dropped
+    assert "XMP" in carried_over(page, colors_converted=False).dropped
 
 
 @pytest.mark.parametrize("size", [16 << 20, (16 << 20) + 1])
@@ -614,7 +616,7 @@ def test_damage_anywhere_raises_nothing(whole, damage):
         page = tifffile.TiffFile(io.BytesIO(data)).pages.first
     except Exception:
         return
-    metadata = carried_over(page, colours_converted=False)
+    metadata = carried_over(page, colors_converted=False)
     write_metadata(io.BytesIO(), metadata, (64, 64))
     smaller = metadata.scaled(2, 2)
     write_metadata(io.BytesIO(), smaller, (64, 64))
@@ -631,7 +633,7 @@ def test_real_files_raise_nothing_and_can_be_written(folder, tmp_path):
                 page = tifffile.TiffFile(file).pages.first
             except Exception:  # tifffile raises anything
                 continue
-            metadata = carried_over(page, colours_converted=False)
+            metadata = carried_over(page, colors_converted=False)
         n_opened += 1
         again = read(write_metadata(tmp_path / "out.tif", metadata, (64, 64)))
         assert (again.tags, again.icc, again.description) == (metadata.tags, metadata.icc, metadata.description)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamgmm.model import minibatch
-from streamgmm.model.colours import ColourTable
+from streamgmm.model.colors import ColorTable
 from streamgmm.model.em import expectation_maximization
 from streamgmm.model.minibatch import PATIENCE, SCORE_EVERY, stepwise_em
 from streamgmm.model.mixture import Mixture
@@ -27,7 +27,7 @@ def shuffled(photo):
 
 
 def start_for(photo, n_components, covariance_type="full", every=16):
-    sample = ColourTable.of(photo[::every, ::every].reshape(-1, 3))
+    sample = ColorTable.of(photo[::every, ::every].reshape(-1, 3))
     return seed_mixture(sample, n_components, covariance_type, "kmeans", tol=1e-2, reg_covar=RIDGE, seed=0, threads=1)
 
 
@@ -38,7 +38,7 @@ def batches_of(pixels, epochs):
 
 
 def fit_in_steps(shuffled, start, *, epochs=10, tol=1e-3):
-    held_out = ColourTable.of(shuffled[: 4 * BATCH])
+    held_out = ColorTable.of(shuffled[: 4 * BATCH])
     return stepwise_em(batches_of(shuffled[4 * BATCH :], epochs), held_out.accumulate, start, tol=tol, reg_covar=RIDGE)
 
 
@@ -47,7 +47,7 @@ def fit_in_steps(shuffled, start, *, epochs=10, tol=1e-3):
     [(4, "full"), (8, "full"), (16, "full"), (4, "tied"), (4, "diag"), (4, "spherical")],
 )
 def test_steps_come_within_a_twentieth_of_a_nat_of_em_on_every_pixel(photo, shuffled, n_components, covariance_type):
-    everything = ColourTable.of(shuffled)
+    everything = ColorTable.of(shuffled)
     start = start_for(photo, n_components, covariance_type)
     fit, _ = fit_in_steps(shuffled, start)
     full = expectation_maximization(everything.accumulate, start, max_iter=100, tol=1e-4, reg_covar=RIDGE)

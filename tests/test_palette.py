@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from streamgmm.model.colours import ColourTable
+from streamgmm.model.colors import ColorTable
 from streamgmm.model.mixture import Mixture
-from streamgmm.model.palette import LookupTable, classify, has_table, label_dtype, palette_of
+from streamgmm.model.buffers import label_dtype
+from streamgmm.model.colors import has_table
+from streamgmm.model.labels import LookupTable, classify
+from streamgmm.model.palette import palette_of
 
 from . import naive
 from .conftest import random_mixture, random_pixels
@@ -27,7 +30,7 @@ def mixture_of(means):
         ([[0.2, 0.4, 0.6, 0.8]], [[51, 102, 153]]),
         ([[0.2, 0.4, 0.6, 0.8, 0.1, 0.3]], [[51, 102, 153]]),
     ],
-    ids=["corners", "two components", "outside", "grey", "two bands", "four bands", "six bands"],
+    ids=["corners", "two components", "outside", "gray", "two bands", "four bands", "six bands"],
 )
 def test_a_palette_is_the_means_rounded(means, palette):
     actual = palette_of(mixture_of(means))
@@ -57,9 +60,9 @@ def test_8_bit_images_of_up_to_three_bands_have_a_table(dtype, n_bands, expected
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_lookup_equals_its_naive_twin(dtype, n_bands):
     pixels = random_pixels(random_mixture(3, n_bands), 900, np.uint8)
-    table = ColourTable.of(pixels)
+    table = ColorTable.of(pixels)
     labels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, len(table)).astype(dtype)
-    expected = naive.lookup(pixels, dict(zip(map(tuple, table.colours.tolist()), labels.tolist(), strict=True)))
+    expected = naive.lookup(pixels, dict(zip(map(tuple, table.colors.tolist()), labels.tolist(), strict=True)))
     actual = LookupTable(table, labels)(pixels)
     np.testing.assert_array_equal(actual, expected)
     assert actual.dtype == dtype
@@ -67,14 +70,14 @@ def test_lookup_equals_its_naive_twin(dtype, n_bands):
 
 def test_lookup_of_an_image_is_its_classification(photo):
     mixture = random_mixture(16, 3)
-    table = ColourTable.of(photo.reshape(-1, 3))
-    labels = LookupTable(table, classify(table.colours, mixture))(photo[::2])
+    table = ColorTable.of(photo.reshape(-1, 3))
+    labels = LookupTable(table, classify(table.colors, mixture))(photo[::2])
     np.testing.assert_array_equal(labels, classify(photo[::2], mixture))
     assert labels.shape == (256, 512)
 
 
 @pytest.mark.parametrize("n_bands", [1, 2, 3])
-def test_a_table_of_all_colours_labels_any_image(n_bands, photo):
+def test_a_table_of_all_colors_labels_any_image(n_bands, photo):
     mixture = random_mixture(3, n_bands)
     image = np.ascontiguousarray(photo[..., :n_bands])
-    np.testing.assert_array_equal(LookupTable.of_all_colours(mixture, threads=2)(image), classify(image, mixture))
+    np.testing.assert_array_equal(LookupTable.of_all_colors(mixture, threads=2)(image), classify(image, mixture))

@@ -34,30 +34,30 @@ def quantized(tmp_path_factory):
         options = {"n_components": 5, "overwrite": True, "palette_out": folder / f"palette.{suffix}"}
         report = streamgmm.quantize(folder / "in.tif", folder / "out.tif", confidence=folder / "sure.tif", **options)
     with rasterio.open(folder / "out.tif") as output:
-        colours = [output.colormap(1)[label][:3] for label in range(5)]
-        return folder, report, output.read(1), colours
+        colors = [output.colormap(1)[label][:3] for label in range(5)]
+        return folder, report, output.read(1), colors
 
 
-def test_a_palette_for_gimp_has_its_header_and_a_line_for_each_colour(quantized):
-    folder, _, _, colours = quantized
+def test_a_palette_for_gimp_has_its_header_and_a_line_for_each_color(quantized):
+    folder, _, _, colors = quantized
     first, *_, hash_line, a, b, c, d, e = (folder / "palette.gpl").read_text(encoding="utf-8").splitlines()
     assert (first, hash_line) == ("GIMP Palette", "#")
-    assert [tuple(map(int, line.split("\t")[0].split())) for line in (a, b, c, d, e)] == colours
+    assert [tuple(map(int, line.split("\t")[0].split())) for line in (a, b, c, d, e)] == colors
 
 
-def test_colour_text_for_gdal_has_a_line_for_each_label_and_nodata(quantized):
-    folder, _, _, colours = quantized
+def test_color_text_for_gdal_has_a_line_for_each_label_and_nodata(quantized):
+    folder, _, _, colors = quantized
     lines = [line.split() for line in (folder / "palette.txt").read_text(encoding="utf-8").splitlines()]
-    assert lines == [[str(label), *map(str, colour), "255"] for label, colour in enumerate(colours)] + [["nv", *"0000"]]
+    assert lines == [[str(label), *map(str, color), "255"] for label, color in enumerate(colors)] + [["nv", *"0000"]]
 
 
 def test_a_palette_in_json_has_means_and_counts(quantized):
-    folder, report, labels, colours = quantized
+    folder, report, labels, colors = quantized
     palette = json.loads((folder / "palette.json").read_text(encoding="utf-8"))
     assert palette["nodata"] == report.nodata == 5
-    assert [tuple(colour["rgb"]) for colour in palette["colors"]] == colours
-    assert [colour["mean"] for colour in palette["colors"]] == report.model["means"]
-    assert [colour["pixels"] for colour in palette["colors"]] == np.bincount(labels.reshape(-1), minlength=6)[:5].tolist()
+    assert [tuple(color["rgb"]) for color in palette["colors"]] == colors
+    assert [color["mean"] for color in palette["colors"]] == report.model["means"]
+    assert [color["pixels"] for color in palette["colors"]] == np.bincount(labels.reshape(-1), minlength=6)[:5].tolist()
 
 
 def test_the_confidence_is_the_largest_responsibility_at_the_same_place(quantized):
@@ -68,10 +68,10 @@ def test_the_confidence_is_the_largest_responsibility_at_the_same_place(quantize
         assert (sure.dtypes, sure.nodata, sure.profile["tiled"]) == (("uint8",), 0, True)
         shown = source.dataset_mask() > 0
         np.testing.assert_array_equal(sure.dataset_mask() > 0, shown)
-        colours, confidence = source.read()[:, shown].T / 255, sure.read(1)[shown]
+        colors, confidence = source.read()[:, shown].T / 255, sure.read(1)[shown]
     densities = []
     for weight, mean, covariance in zip(weights, means, covariances, strict=True):
-        d = colours - mean
+        d = colors - mean
         distance = np.einsum("ni,ij,nj->n", d, np.linalg.inv(covariance), d)
         densities.append(weight * np.exp(-distance / 2) / np.sqrt(np.linalg.det(2 * np.pi * covariance)))
     expected = 255 * np.max(densities, axis=0) / np.sum(densities, axis=0)

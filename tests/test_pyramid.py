@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from streamgmm.image.pyramid import RESAMPLINGS, reduce_labels, reduced_tile
-from streamgmm.image.writer import Layout, decode_tile, n_levels
+from streamgmm.image.output.pyramid import covered, reduce_labels, reduced_tile
+from streamgmm.image.output.codec import decode_tile
+from streamgmm.image.output.spec import ImageSpec, n_levels
 
 from .test_writer import KINDS, image_of, layout_of, spooled
 
@@ -129,7 +130,7 @@ def test_tiles_of_a_level_are_made_from_the_level_below(kind, shape, resampling,
 @pytest.mark.parametrize("shape", [(33, 49), (129, 193), (1, 97)])
 def test_padding_has_no_vote(shape, nodata, form, tmp_path):
     labels = np.full(shape, 3, np.uint8)
-    layout = layout_of(labels, n_colours=4, form=form, nodata=nodata, n_levels=4)
+    layout = layout_of(labels, n_colors=4, form=form, nodata=nodata, n_levels=4)
     with spooled(tmp_path, (labels, layout)) as spool:
         image = assembled(spool, layout, 0, 0)[0, 0]
         for level in range(1, 4):
@@ -139,7 +140,7 @@ def test_padding_has_no_vote(shape, nodata, form, tmp_path):
 @pytest.mark.parametrize(("block", "expected"), [([[1, 1], [0, 0]], (0, 0, 0, 255)), ([[1, 1], [1, 0]], (0, 0, 0, 0))])
 def test_black_is_not_masked(block, expected, tmp_path):
     labels = np.array(block, np.uint8)
-    layout = Layout((2, 2), (16, 16), labels.dtype, "rgb", np.zeros((1, 3), np.uint8), nodata=1, n_levels=2)
+    layout = ImageSpec((2, 2), (16, 16), labels.dtype, "rgb", np.zeros((1, 3), np.uint8), nodata=1, n_levels=2)
     with spooled(tmp_path, (labels, layout)) as spool:
         pixel = decode_tile(reduced_tile(spool, layout, 1, 0, 0), layout)[:1, :1]
     assert tuple(pixel.copy().view(np.uint8)[0]) == expected

@@ -1,4 +1,4 @@
-"""The main job, from end to end: the output's colours are those of the model, and the report tells the truth."""
+"""The main job, from end to end: the output's colors are those of the model, and the report tells the truth."""
 
 import json
 from functools import partial
@@ -12,7 +12,7 @@ import streamgmm
 from streamgmm.errors import OptionError, UnsupportedImageError
 
 from . import naive
-from .images import PHOTO, colours_of, naive_model, palette_of, posterized, psnr, smooth, write_tiff
+from .images import PHOTO, colors_of, naive_model, palette_of, posterized, psnr, smooth, write_tiff
 
 # One thread is quickest for small images; that more give the same bytes is shown elsewhere.
 quantize, fit_image = partial(streamgmm.quantize, threads=1), partial(streamgmm.fit_image, threads=1)
@@ -33,30 +33,30 @@ def read(path):
 
 def check(pixels, path, report, valid=None):
     """Compare an output and its report with what plain NumPy makes of the model in the report; return the labels."""
-    labels, colour_map = read(path)
+    labels, color_map = read(path)
     palette = palette_of(report.model)
-    np.testing.assert_array_equal(colour_map[: len(palette)], palette)
+    np.testing.assert_array_equal(color_map[: len(palette)], palette)
     assert labels.shape == pixels.shape[:2]
     valid = np.ones(labels.shape, bool) if valid is None else valid
     assert (labels[~valid] == len(palette)).all()
     assert report.nodata == (None if valid.all() else len(palette))
     of_valid = labels[valid]
     assert of_valid.max() < len(palette)
-    colours = colours_of(pixels[valid], report.model["range"])
-    densities = naive.log_densities(colours, naive_model(report.model))
+    colors = colors_of(pixels[valid], report.model["range"])
+    densities = naive.log_densities(colors, naive_model(report.model))
     best = densities.max(axis=1)
     chosen = densities[np.arange(len(best)), of_valid]
     assert (best - chosen <= 1e-4 * np.maximum(1, abs(best))).all()  # equals may go either way
     assert report.colors_used == len(np.unique(of_valid))
     shown = np.rint(np.clip(report.model["means"], 0, 1) * 255) / 255
-    error = np.mean((colours - shown[of_valid]) ** 2)
+    error = np.mean((colors - shown[of_valid]) ** 2)
     assert report.psnr_db == (pytest.approx(-10 * np.log10(error), abs=1e-4) if error > 1e-15 else None)
     return labels
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
-def test_a_photo_gets_the_colours_of_its_model(covariance_type, method, photo, tmp_path):
+def test_a_photo_gets_the_colors_of_its_model(covariance_type, method, photo, tmp_path):
     report = quantize(PHOTO, path := tmp_path / "out.tif", covariance_type=covariance_type, method=method)
     labels = check(photo, path, report)
     assert report.model["covariance_type"] == covariance_type
@@ -67,7 +67,7 @@ def test_a_photo_gets_the_colours_of_its_model(covariance_type, method, photo, t
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("options", [{"compression": "deflate", "tile": (64, 64)}, {"compression": "lzw"}, {}])
-def test_any_samples_get_the_colours_of_their_model(options, bands, dtype, tmp_path):
+def test_any_samples_get_the_colors_of_their_model(options, bands, dtype, tmp_path):
     pixels = smooth(130, 170, bands, dtype)
     source = write_tiff(tmp_path / "in.tif", pixels, **options)
     report = quantize(source, path := tmp_path / "out.tif", n_components=6)
@@ -88,7 +88,7 @@ FLOATS = {
 
 @pytest.mark.parametrize("method", ["stream", "minibatch"])
 @pytest.mark.parametrize("name", FLOATS)
-def test_floats_and_wide_integers_get_the_colours_of_their_model(name, method, tmp_path):
+def test_floats_and_wide_integers_get_the_colors_of_their_model(name, method, tmp_path):
     pixels = FLOATS[name](smooth(130, 170) / 255)
     report = quantize(pixels, path := tmp_path / "out.tif", n_components=6, method=method)
     assert report.model["range"] == [pixels.min(), pixels.max()]
@@ -126,7 +126,7 @@ def test_log_likelihood_never_falls(method, photo, tmp_path):
     history = report.log_likelihood
     assert len(history) == report.iterations > 1
     assert np.diff(history).min() >= 0
-    now = naive.log_likelihood(colours_of(photo), naive_model(report.model)) / photo[:, :, 0].size
+    now = naive.log_likelihood(colors_of(photo), naive_model(report.model)) / photo[:, :, 0].size
     assert now > history[-1] - 1e-6
 
 
@@ -139,40 +139,40 @@ def test_pixels_are_counted_in_each_phase(tmp_path):
 
 
 @pytest.mark.parametrize("bands", [1, 2, 3])
-def test_distinct_colours_are_counted(bands, tmp_path):
+def test_distinct_colors_are_counted(bands, tmp_path):
     pixels = smooth(200, 300, bands)
     report = quantize(pixels, tmp_path / "out.tif", n_components=4)
     assert report.distinct_colors == len(np.unique(pixels.reshape(-1, bands), axis=0))
 
 
-def test_distinct_colours_are_not_told_where_they_were_not_counted(tmp_path):
+def test_distinct_colors_are_not_told_where_they_were_not_counted(tmp_path):
     assert quantize(PHOTO, tmp_path / "out.tif", n_components=2, method="stream").distinct_colors is None
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("n_colours", [1, 2, 9, 16])
+@pytest.mark.parametrize("n_colors", [1, 2, 9, 16])
 @pytest.mark.parametrize("bands", [1, 2, 3])
-def test_an_image_of_few_8_bit_colours_comes_back_exactly(bands, n_colours, method, tmp_path):
-    pixels = posterized(90, 70, n_colours, bands)
+def test_an_image_of_few_8_bit_colors_comes_back_exactly(bands, n_colors, method, tmp_path):
+    pixels = posterized(90, 70, n_colors, bands)
     report = quantize(pixels, path := tmp_path / "out.tif", n_components=16, method=method)
-    check_lossless(pixels, path, report, n_colours)
+    check_lossless(pixels, path, report, n_colors)
 
 
 @pytest.mark.parametrize("method", ["stream", "minibatch"])
-@pytest.mark.parametrize("n_colours", [1, 16])
+@pytest.mark.parametrize("n_colors", [1, 16])
 @pytest.mark.parametrize(("bands", "dtype"), [(4, np.uint8), (1, np.uint16), (3, np.uint16), (4, np.uint16)])
-def test_an_image_of_few_other_colours_comes_back_exactly(bands, dtype, n_colours, method, tmp_path):
-    pixels = posterized(90, 70, n_colours, bands, dtype)
+def test_an_image_of_few_other_colors_comes_back_exactly(bands, dtype, n_colors, method, tmp_path):
+    pixels = posterized(90, 70, n_colors, bands, dtype)
     report = quantize(pixels, path := tmp_path / "out.tif", n_components=16, method=method)
-    check_lossless(pixels, path, report, n_colours)
+    check_lossless(pixels, path, report, n_colors)
 
 
-def check_lossless(pixels, path, report, n_colours):
-    labels, colour_map = read(path)
+def check_lossless(pixels, path, report, n_colors):
+    labels, color_map = read(path)
     shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, [0, 0, 0]]
-    np.testing.assert_array_equal(colour_map[labels], shown // (np.iinfo(pixels.dtype).max // 255))
+    np.testing.assert_array_equal(color_map[labels], shown // (np.iinfo(pixels.dtype).max // 255))
     assert (report.method, report.converged, report.psnr_db) == ("lossless", True, None)
-    assert report.colors_used == report.n_components == report.distinct_colors == n_colours
+    assert report.colors_used == report.n_components == report.distinct_colors == n_colors
     counts = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0, return_counts=True)[1]
     np.testing.assert_allclose(report.model["weights"], np.sort(counts)[::-1] / counts.sum())
 
@@ -185,13 +185,13 @@ def test_the_most_components_there_can_be(tmp_path):
     check_lossless(pixels, tmp_path / "out.tif", report, 65_535)
 
 
-def test_one_colour_too_many_is_not_lossless(tmp_path):
+def test_one_color_too_many_is_not_lossless(tmp_path):
     report = quantize(posterized(90, 70, 17), tmp_path / "out.tif", n_components=16)
     assert report.method == "exact"
     assert report.psnr_db is not None
 
 
-def test_rare_colours_beyond_the_sample_are_not_lost(tmp_path):
+def test_rare_colors_beyond_the_sample_are_not_lost(tmp_path):
     pixels = np.full((700, 700, 3), 90, np.uint8)
     pixels[333, 444], pixels[699, 699] = (1, 2, 3), (255, 0, 255)
     for method in METHODS:
@@ -207,10 +207,10 @@ SPECIAL = {
     "one pixel": np.array([[[1, 2, 3]]], np.uint8),
     "one row": smooth(1, 300),
     "one column": smooth(300, 1),
-    "one colour": np.full((50, 60, 3), 77, np.uint8),
+    "one color": np.full((50, 60, 3), 77, np.uint8),
     "black": np.zeros((50, 60, 3), np.uint8),
     "white": np.full((50, 60, 3), 255, np.uint8),
-    "grey": WAVES[:, :, :1].repeat(3, axis=2),
+    "gray": WAVES[:, :, :1].repeat(3, axis=2),
     "two bands alike": WAVES[:, :, [0, 1, 1]],
     "saturated": (WAVES.astype(int) * 3 - 255).clip(0, 255).astype(np.uint8),
     "mostly black and white": np.where(WAVES > 128, 254, 0).astype(np.uint8) + DIAGONAL,
@@ -234,7 +234,7 @@ def test_special_images_give_finite_results(name, method, dtype, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["exact", "stream"])
-def test_three_hundred_colours(method, photo, tmp_path):
+def test_three_hundred_colors(method, photo, tmp_path):
     pixels = photo[100:196, 150:246]
     report = quantize(pixels, path := tmp_path / "out.tif", n_components=300, method=method, max_iter=5)
     labels = check(pixels, path, report)
@@ -260,7 +260,7 @@ def test_the_seed_decides_what_is_drawn(tmp_path):
 
 
 @pytest.mark.parametrize("init", ["random", "k-means++", "kmeans"])
-def test_every_start_gives_the_colours_of_its_model(init, photo, tmp_path):
+def test_every_start_gives_the_colors_of_its_model(init, photo, tmp_path):
     report = quantize(PHOTO, path := tmp_path / "out.tif", init=init)
     check(photo, path, report)
     assert report.psnr_db > 17
@@ -333,11 +333,11 @@ def test_the_compression_may_be_given(compression, tag, photo, tmp_path):
     check(photo, path, report)
 
 
-def test_labels_are_the_same_without_their_colours(tmp_path):
-    plain, coloured = tmp_path / "plain.tif", tmp_path / "coloured.tif"
+def test_labels_are_the_same_without_their_colors(tmp_path):
+    plain, colored = tmp_path / "plain.tif", tmp_path / "colored.tif"
     quantize(PHOTO, plain, output="labels")
-    quantize(PHOTO, coloured)
-    np.testing.assert_array_equal(tifffile.imread(plain), tifffile.imread(coloured))
+    quantize(PHOTO, colored)
+    np.testing.assert_array_equal(tifffile.imread(plain), tifffile.imread(colored))
     with tifffile.TiffFile(plain) as tiff:
         assert tiff.pages.first.photometric == 1
         assert tiff.pages.first.colormap is None
@@ -349,7 +349,7 @@ def test_components_stand_by_falling_weight(tmp_path):
 
 
 def test_minibatch_tells_how_much_it_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("streamgmm.jobs.pixels.TASK_PIXELS", 1 << 10)
+    monkeypatch.setattr("streamgmm.jobs.passes.blocks.BLOCK_PIXELS", 1 << 10)
     pixels = smooth(1024, 1024)  # 1,024 places
     report = quantize(pixels, path := tmp_path / "out.tif", n_components=4, method="minibatch")
     assert report.method == "minibatch"
@@ -385,7 +385,7 @@ def test_minibatch_reads_less_than_all_of_a_large_image(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["stream", "minibatch"])
-def test_exact_is_for_colours_that_can_be_counted(method, tmp_path):
+def test_exact_is_for_colors_that_can_be_counted(method, tmp_path):
     pixels = smooth(60, 60, 4)
     with pytest.raises(
         UnsupportedImageError, match="method exact needs uint8 samples of one to three bands, not uint8 of 4; use stream"

@@ -1,4 +1,4 @@
-"""The output opens everywhere: five readers that nobody here wrote show the colours of the palette."""
+"""The output opens everywhere: five readers that nobody here wrote show the colors of the palette."""
 
 import warnings
 from functools import partial
@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 import streamgmm
-from streamgmm.image.writer import COMPRESSIONS
+from streamgmm.options import Compression
 
 from .images import PHOTO, palette_of, posterized, smooth, write_tiff
 
@@ -35,9 +35,9 @@ def with_rasterio(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with rasterio.open(path) as image:
-            colours = np.array(list(image.colormap(1).values()), np.uint8)
+            colors = np.array(list(image.colormap(1).values()), np.uint8)
             assert image.colorinterp == (rasterio.enums.ColorInterp.palette,)
-            return colours[image.read(1)][:, :, :3]
+            return colors[image.read(1)][:, :, :3]
 
 
 def with_openslide(path):
@@ -49,8 +49,8 @@ def with_openslide(path):
 
 def with_pyvips(path):
     pixels = pyvips.Image.new_from_file(str(path)).numpy()
-    colours = pixels if pixels.dtype == np.uint8 else (pixels // 257).astype(np.uint8)
-    return np.broadcast_to(colours, (*colours.shape[:2], 3)) if colours.ndim == 3 else colours[:, :, None].repeat(3, axis=2)
+    colors = pixels if pixels.dtype == np.uint8 else (pixels // 257).astype(np.uint8)
+    return np.broadcast_to(colors, (*colors.shape[:2], 3)) if colors.ndim == 3 else colors[:, :, None].repeat(3, axis=2)
 
 
 READERS = [with_tifffile, with_pillow, with_rasterio, with_openslide, with_pyvips]
@@ -58,7 +58,7 @@ READERS = [with_tifffile, with_pillow, with_rasterio, with_openslide, with_pyvip
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    """The photo, quantized and written with each codec, and the colours that should be seen."""
+    """The photo, quantized and written with each codec, and the colors that should be seen."""
     folder = tmp_path_factory.mktemp("outputs")
     for compression in COMPRESSIONS:
         report = quantize(PHOTO, folder / f"{compression}.tif", compression=compression)
@@ -67,17 +67,17 @@ def outputs(tmp_path_factory):
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("reader", READERS)
-def test_a_reader_shows_the_colours_of_the_palette(reader, compression, outputs):
+def test_a_reader_shows_the_colors_of_the_palette(reader, compression, outputs):
     if (reader, compression) == (with_pyvips, "zstd"):
         pytest.skip("the wheel of libvips is built without zstd")
-    folder, colours = outputs
-    np.testing.assert_array_equal(reader(folder / f"{compression}.tif"), colours)
+    folder, colors = outputs
+    np.testing.assert_array_equal(reader(folder / f"{compression}.tif"), colors)
 
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("tile_size", [16, 512])
 @pytest.mark.parametrize(("bands", "dtype"), [(1, np.uint8), (3, np.uint8), (3, np.uint16)])
-def test_a_reader_shows_an_image_of_few_colours_as_it_was(bands, dtype, tile_size, reader, tmp_path):
+def test_a_reader_shows_an_image_of_few_colors_as_it_was(bands, dtype, tile_size, reader, tmp_path):
     pixels = posterized(300, 333, 200, bands, dtype)
     quantize(pixels, path := tmp_path / "out.tif", n_components=256, tile_size=tile_size)
     expected = (pixels // (np.iinfo(dtype).max // 255)).astype(np.uint8)
@@ -93,7 +93,7 @@ def test_a_reader_shows_an_image_of_any_size(shape, reader, tmp_path):
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_reader_shows_a_bigtiff(reader, tmp_path, monkeypatch):
-    monkeypatch.setattr("streamgmm.image.writer.CLASSIC_LIMIT", 0)
+    monkeypatch.setattr("streamgmm.image.output.tiff.CLASSIC_LIMIT", 0)
     report = quantize(PHOTO, path := tmp_path / "out.tif")
     assert path.read_bytes()[:4] == b"II+\0"
     np.testing.assert_array_equal(reader(path), palette_of(report.model)[tifffile.imread(path)])
@@ -106,16 +106,16 @@ def test_a_reader_shows_a_small_image_that_came_in_large_tiles(reader, tmp_path)
     np.testing.assert_array_equal(reader(path), palette_of(report.model)[tifffile.imread(path)])
 
 
-def three_hundred_colours():
-    """Reds, then greys, 16-bit, shape (300, 20, 3)."""
+def three_hundred_colors():
+    """Reds, then grays, 16-bit, shape (300, 20, 3)."""
     levels = np.arange(300)
-    colours = np.stack([levels % 256, np.where(levels < 256, 0, levels % 256), np.where(levels < 256, 0, 200)], axis=1)
-    return (colours[:, None, :].repeat(20, axis=1) * 257).astype(np.uint16)
+    colors = np.stack([levels % 256, np.where(levels < 256, 0, levels % 256), np.where(levels < 256, 0, 200)], axis=1)
+    return (colors[:, None, :].repeat(20, axis=1) * 257).astype(np.uint16)
 
 
 @pytest.mark.parametrize("reader", [with_tifffile, with_rasterio, with_pyvips])
-def test_a_reader_shows_more_than_256_colours(reader, tmp_path):
-    pixels = three_hundred_colours()
+def test_a_reader_shows_more_than_256_colors(reader, tmp_path):
+    pixels = three_hundred_colors()
     quantize(pixels, path := tmp_path / "out.tif", n_components=300)
     np.testing.assert_array_equal(reader(path), pixels // 257)
 
@@ -138,8 +138,8 @@ def read_class_map(path):
     ],
     ids=["tifffile", "Pillow", "rasterio", "pyvips"],
 )
-@pytest.mark.parametrize(("pixels", "n_components"), [(smooth(100, 100), 5), (three_hundred_colours(), 300)])
+@pytest.mark.parametrize(("pixels", "n_components"), [(smooth(100, 100), 5), (three_hundred_colors(), 300)])
 def test_a_reader_shows_the_labels_of_a_class_map(pixels, n_components, reader, tmp_path):
-    quantize(pixels, tmp_path / "coloured.tif", n_components=n_components)
+    quantize(pixels, tmp_path / "colored.tif", n_components=n_components)
     quantize(pixels, path := tmp_path / "plain.tif", n_components=n_components, output="labels")
-    np.testing.assert_array_equal(reader(path), tifffile.imread(tmp_path / "coloured.tif"))
+    np.testing.assert_array_equal(reader(path), tifffile.imread(tmp_path / "colored.tif"))

@@ -92,7 +92,7 @@ def test_the_python_runs_as_printed(code, desk):
 
 def test_the_exit_codes_are_those_of_the_errors():
     from streamgmm import errors
-    from streamgmm.jobs.signals import STOP
+    from streamgmm.system.signals import STOP
 
     printed = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.M)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.StreamGMMError)]
@@ -121,7 +121,7 @@ def bench_without_measuring(folder):
 
 
 def labels_of(table):
-    """What the rows of a table are about, but for a number of colours, which is measured."""
+    """What the rows of a table are about, but for a number of colors, which is measured."""
     rows = re.findall(r"^\| (.*?) \|", table, re.M)
     return [re.sub(r"[\d.]+ million", "some million", row) for row in rows]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from streamgmm.errors import MemoryBudgetError, OptionError
 from streamgmm.jobs import resources as module
-from streamgmm.jobs.limits import processors
+from streamgmm.system.limits import processors
 from streamgmm.jobs.resources import BASELINE, COPIES, MARGIN, WHOLE_BYTES, WHOLE_CHUNKS, Resources
-from streamgmm.model.parameters import LANES, counter_bytes, table_bytes
+from streamgmm.model.footprint import COUNTERS, counter_bytes, table_bytes
 
 from .processes import in_child
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_read_in_parts_may_take_a_few_chunks():
 def test_peak_memory_is_in_bytes_and_stays_when_memory_is_freed():
     program = """
 import numpy as np
-from streamgmm.jobs.resources import peak_memory
+from streamgmm.system.limits import peak_memory
 before = peak_memory()
 held = np.ones(200 << 17)
 during = peak_memory()
@@ -186,26 +186,26 @@ PIXELS = st.sampled_from([1, 2**26, 2**32 - 1, 2**32, 2**40])
 
 
 @given(MEMORY, THREADS, BANDS, PIXELS)
-def test_as_many_threads_count_colours_as_tables_fit(memory, threads, n_bands, n_pixels):
+def test_as_many_threads_count_colors_as_tables_fit(memory, threads, n_bands, n_pixels):
     resources = Resources.of("64MiB", threads, memory)
     lanes, each = resources.lanes(n_bands, n_pixels), counter_bytes(n_bands, n_pixels)
     assert 0 <= lanes * each <= resources.spare
-    assert lanes == min(threads, LANES) or (lanes < min(threads, LANES) and (lanes + 1) * each > resources.spare)
+    assert lanes == min(threads, COUNTERS) or (lanes < min(threads, COUNTERS) and (lanes + 1) * each > resources.spare)
 
 
 @pytest.mark.parametrize(("n_pixels", "size"), [(2**32 - 1, 64 * MIB), (2**32, 128 * MIB)])
 def test_counters_of_more_pixels_take_more(n_pixels, size):
     assert counter_bytes(3, n_pixels) == size
-    for lanes in range(1, LANES + 1):
+    for lanes in range(1, COUNTERS + 1):
         assert Resources.of("64MiB", 8, NEEDED + lanes * size).lanes(3, n_pixels) == lanes
         assert Resources.of("64MiB", 8, NEEDED + lanes * size - 1).lanes(3, n_pixels) == lanes - 1
 
 
-@pytest.mark.parametrize("n_colours", [0, 1, 100_000, 2**24])
-def test_a_table_fits_beside_its_counters_to_the_byte(n_colours):
-    size = counter_bytes(3, 2**26) + table_bytes(n_colours, 3)
-    assert Resources.of("64MiB", 2, NEEDED + size).holds_table(n_colours, 3, 2**26)
-    assert not Resources.of("64MiB", 2, NEEDED + size - 1).holds_table(n_colours, 3, 2**26)
+@pytest.mark.parametrize("n_colors", [0, 1, 100_000, 2**24])
+def test_a_table_fits_beside_its_counters_to_the_byte(n_colors):
+    size = counter_bytes(3, 2**26) + table_bytes(n_colors, 3)
+    assert Resources.of("64MiB", 2, NEEDED + size).holds_table(n_colors, 3, 2**26)
+    assert not Resources.of("64MiB", 2, NEEDED + size - 1).holds_table(n_colors, 3, 2**26)
 
 
 @given(MEMORY, THREADS, st.sampled_from(["1px", "64MiB", "4Mpx", "1TiB", "1Gpx"]), st.sampled_from([1, 3, 6, 32]))
@@ -227,7 +227,7 @@ def test_less_memory_makes_chunks_smaller_where_they_are_asked_to_be_large():
 def test_the_peak_of_a_process_can_begin_anew():
     program = """
 import numpy as np
-from streamgmm.jobs.resources import peak_memory, reset_peak_memory
+from streamgmm.system.limits import peak_memory, reset_peak_memory
 held = np.ones(200 << 17)
 before = peak_memory()
 del held

@@ -5,12 +5,13 @@ import pytest
 from sklearn.cluster import KMeans
 
 from streamgmm.model import seeding
-from streamgmm.model.colours import ColourTable
-from streamgmm.model.mixture import COVARIANCE_TYPES, INITS, Mixture
+from streamgmm.model.colors import ColorTable
+from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
+from streamgmm.options import Init
 from streamgmm.model.seeding import around, lloyd, plus_plus, reseed, seed_mixture
 
 from . import naive
-from .conftest import colours, random_mixture
+from .conftest import colors, random_mixture
 
 RIDGE = 1e-6
 NONE = np.empty((0, 3))
@@ -18,7 +19,7 @@ NONE = np.empty((0, 3))
 
 @pytest.fixture(scope="module")
 def sample(photo):
-    return ColourTable.of(photo[::8, ::8].reshape(-1, 3))
+    return ColorTable.of(photo[::8, ::8].reshape(-1, 3))
 
 
 def seeded(sample, n_components=6, covariance_type="full", init="kmeans", *, seed=0, threads=1):
@@ -27,7 +28,7 @@ def seeded(sample, n_components=6, covariance_type="full", init="kmeans", *, see
 
 
 def inertia(sample, means):
-    distances = ((colours(sample.colours)[:, None] - means) ** 2).sum(axis=2)
+    distances = ((colors(sample.colors)[:, None] - means) ** 2).sum(axis=2)
     return sample.counts @ distances.min(axis=1)
 
 
@@ -45,8 +46,8 @@ def test_another_seed_gives_another_mixture(sample, init):
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_fewer_colours_than_components_give_a_component_each(init):
-    few = ColourTable.of(np.array([[0, 0, 0], [90, 80, 70], [255, 255, 0]], np.uint8).repeat([5, 3, 2], axis=0))
+def test_fewer_colors_than_components_give_a_component_each(init):
+    few = ColorTable.of(np.array([[0, 0, 0], [90, 80, 70], [255, 255, 0]], np.uint8).repeat([5, 3, 2], axis=0))
     mixture = seeded(few, 16, init=init).ordered()
     np.testing.assert_allclose(mixture.means * 255, [[0, 0, 0], [90, 80, 70], [255, 255, 0]], atol=1e-3)
     np.testing.assert_allclose(mixture.weights, [0.5, 0.3, 0.2], atol=1e-6)
@@ -56,7 +57,7 @@ def test_fewer_colours_than_components_give_a_component_each(init):
 def test_a_seed_has_climbed_as_far_as_the_sample_goes(sample, init):
     mixture = seeded(sample, init=init)
     history, _ = naive.expectation_maximization(
-        colours(sample.colours), (mixture.weights, mixture.means, mixture.covariances, "full"), 2, RIDGE, sample.counts
+        colors(sample.colors), (mixture.weights, mixture.means, mixture.covariances, "full"), 2, RIDGE, sample.counts
     )
     assert history[1] - history[0] < 1e-4
 
@@ -69,9 +70,9 @@ def test_the_best_of_the_starts_goes_on(sample, monkeypatch):
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_around_means_stand_equal_components_as_wide_as_the_image(sample, covariance_type):
-    means = colours(sample.colours[[5, 500, 900]])
+    means = colors(sample.colors[[5, 500, 900]])
     mixture = around(sample, means, covariance_type, 1e-3)
-    whole = np.cov(colours(sample.colours).T, fweights=sample.counts.astype(int), bias=True) + 1e-3 * np.eye(3)
+    whole = np.cov(colors(sample.colors).T, fweights=sample.counts.astype(int), bias=True) + 1e-3 * np.eye(3)
     variances = np.diag(whole)
     expected = {"full": [whole] * 3, "tied": whole, "diag": [variances] * 3, "spherical": [variances.mean()] * 3}
     np.testing.assert_array_equal(mixture.means, means)
@@ -80,17 +81,17 @@ def test_around_means_stand_equal_components_as_wide_as_the_image(sample, covari
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_colours_that_do_not_occur_are_never_drawn(init, monkeypatch):
+def test_colors_that_do_not_occur_are_never_drawn(init, monkeypatch):
     drawn = []
     monkeypatch.setattr(seeding, "around", lambda sample, means, *rest: drawn.append(means) or around(sample, means, *rest))
     levels = np.arange(40, dtype=np.uint8)[:, None] * 6
-    seeded(ColourTable(levels, np.tile([0.0, 2.0], 20)), 8, init=init)
+    seeded(ColorTable(levels, np.tile([0.0, 2.0], 20)), 8, init=init)
     assert len(drawn) == seeding.RESTARTS
     assert {round(float(mean)) for means in drawn for mean in means.ravel() * 255} <= set(levels[1::2].ravel().tolist())
 
 
 def test_plus_plus_draws_the_first_mean_by_counts():
-    table = ColourTable(np.array([[0], [100], [200]], np.uint8), np.array([1.0, 6.0, 3.0]))
+    table = ColorTable(np.array([[0], [100], [200]], np.uint8), np.array([1.0, 6.0, 3.0]))
     rng = np.random.default_rng(0)
     drawn = [round(float(plus_plus(table, np.empty((0, 1)), 1, rng)[0, 0] * 255)) for _ in range(4000)]
     shares = [drawn.count(level) / 4000 for level in (0, 100, 200)]
@@ -98,7 +99,7 @@ def test_plus_plus_draws_the_first_mean_by_counts():
 
 
 def test_plus_plus_draws_by_counts_times_squared_distance_from_the_nearest_mean():
-    table = ColourTable(np.array([[0], [50], [100], [200]], np.uint8), np.array([1.0, 4.0, 3.0, 2.0]))
+    table = ColorTable(np.array([[0], [50], [100], [200]], np.uint8), np.array([1.0, 4.0, 3.0, 2.0]))
     means, mass = np.array([[0.0], [200 / 255]]), np.array([0, 4 * 50**2, 3 * 100**2, 0])
     rng = np.random.default_rng(0)
     drawn = [round(float(plus_plus(table, means, 1, rng)[0, 0] * 255)) for _ in range(4000)]
@@ -106,8 +107,8 @@ def test_plus_plus_draws_by_counts_times_squared_distance_from_the_nearest_mean(
     np.testing.assert_allclose(shares, mass / mass.sum(), atol=0.02)
 
 
-def test_plus_plus_draws_no_colour_twice_while_there_are_others():
-    table = ColourTable.of(np.arange(60, dtype=np.uint8)[:, None])
+def test_plus_plus_draws_no_color_twice_while_there_are_others():
+    table = ColorTable.of(np.arange(60, dtype=np.uint8)[:, None])
     drawn = plus_plus(table, np.array([[7 / 255]]), 59, np.random.default_rng(0))
     assert sorted(np.rint(drawn[:, 0] * 255).astype(int)) == [level for level in range(60) if level != 7]
 
@@ -118,7 +119,7 @@ def test_lloyd_equals_scikit_learn(sample, n_components, seed):
     means = plus_plus(sample, NONE, n_components, np.random.default_rng(seed))
     clusters = lloyd(sample, around(sample, means, "full", RIDGE), RIDGE, 1)
     options = {"n_init": 1, "init": means, "tol": 0, "max_iter": seeding.LLOYD}
-    oracle = KMeans(n_components, **options).fit(colours(sample.colours), sample_weight=sample.counts)
+    oracle = KMeans(n_components, **options).fit(colors(sample.colors), sample_weight=sample.counts)
     assert inertia(sample, clusters.means) == pytest.approx(oracle.inertia_, rel=0.01)
 
 
@@ -126,7 +127,7 @@ def test_lloyd_equals_scikit_learn(sample, n_components, seed):
 def test_lloyd_returns_the_shares_and_scatter_of_its_clusters(sample, covariance_type):
     means = plus_plus(sample, NONE, 4, np.random.default_rng(0))
     clusters = lloyd(sample, around(sample, means, covariance_type, RIDGE), RIDGE, 1)
-    x = colours(sample.colours)
+    x = colors(sample.colors)
     nearest = ((x[:, None] - clusters.means) ** 2).sum(axis=2).argmin(axis=1)
     hard = np.eye(4)[nearest] * sample.counts[:, None]
     expected = Mixture(*naive.maximization(x, hard, covariance_type, RIDGE))

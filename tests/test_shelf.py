@@ -10,8 +10,8 @@ from PIL import Image as Pillow
 import streamgmm
 from streamgmm.errors import ImageReadError
 from streamgmm.image import shelf as module
-from streamgmm.image.shelf import Shelf
-from streamgmm.image.source import ReadOptions
+from streamgmm.image.pool import Shelf
+from streamgmm.options import ReadOptions
 from streamgmm.image.tiles import Window
 
 from .images import smooth, write_tiff
@@ -45,7 +45,7 @@ def n_open(shelf):
 def test_files_are_read_in_any_order_with_few_of_them_open(most, budget, paths, pixels, monkeypatch):
     monkeypatch.setattr(module, "OPEN", most)
     monkeypatch.setattr(module, "open_images", lambda source, options, _: opened(source, options, None))
-    opened = streamgmm.image.source.open_images
+    opened = streamgmm.image.open.open_images
     shelf = Shelf(paths, ReadOptions(), budget)
     for number in np.random.default_rng(0).integers(0, FILES, 60):
         assert np.array_equal(shelf.images[number].read(WHOLE).pixels, pixels[number])

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from streamgmm.errors import ImageReadError, MemoryBudgetError, OptionError, UnsupportedImageError
-from streamgmm.image.source import open_image
+from streamgmm.image.open import open_image
 from streamgmm.image.tiles import Window
 
 from .images import posterized, read, smooth, whole
 
 IMAGE = smooth(40, 50, 4, np.uint16)
 ARRAYS = {
-    "grey": IMAGE[:, :, 0],
+    "gray": IMAGE[:, :, 0],
     "one band": IMAGE[:, :, :1],
     "two bands": IMAGE[:, :, :2],
     "four bands": IMAGE,
@@ -231,7 +231,7 @@ def test_a_palette_with_transparency_masks_what_is_clear(tmp_path):
 
 
 @pytest.mark.parametrize("bands", [1, 3])
-def test_a_colour_that_is_named_clear_is_masked(bands, tmp_path):
+def test_a_color_that_is_named_clear_is_masked(bands, tmp_path):
     pixels = posterized(23, 37, 5, bands)
     clear = tuple(pixels[0, 0].tolist()) if bands == 3 else int(pixels[0, 0, 0])
     Image.fromarray(pixels.squeeze()).save(path := tmp_path / "image.png", transparency=clear)

@@ -16,7 +16,7 @@ NOT_CONVERGED = ["--max-iter", "1", "--tol", "1e-9"]
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    """An image, one of four colours, and a model."""
+    """An image, one of four colors, and a model."""
     folder = tmp_path_factory.mktemp("originals")
     write_tiff(folder / "in.tif", smooth(50, 60), compression="deflate", tile=(64, 64))
     write_tiff(folder / "few.tif", posterized(50, 60, 4), compression="deflate", tile=(64, 64))
@@ -113,7 +113,7 @@ def test_a_psnr_that_is_reached(command, folder, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_exact_colours_reach_any_psnr(folder, capfd):
+def test_exact_colors_reach_any_psnr(folder, capfd):
     assert leave("quantize", "few.tif", "out", "-k", "4", "--min-psnr", "1000", "--strict") == 0
     assert capfd.readouterr().err == ""
 

@@ -45,10 +45,18 @@ def module(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def is_for_type_checkers(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
 def imported(path):
-    """Absolute names of the modules a file imports, wherever in it."""
+    """Absolute names of the modules a file imports, wherever in it but where only type checkers look."""
     here = ("streamgmm", *path.relative_to(PACKAGE).parts[:-1]) if PACKAGE in path.parents else ()
-    for node in ast.walk(tree(path)):
+    whole = tree(path)
+    unseen = {each for node in ast.walk(whole) if is_for_type_checkers(node) for each in ast.walk(node)}
+    for node in ast.walk(whole):
+        if node in unseen:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm.errors import ImageReadError, MemoryBudgetError, UnsupportedImageError
-from streamgmm.image.segments import SharedFile
-from streamgmm.image.source import open_image
+from streamgmm.image.tiff.file import SharedFile
+from streamgmm.image.open import open_image
 from streamgmm.image.tiles import Window
 
 from .images import read, segments, smooth, whole, write_tiff
@@ -314,7 +314,7 @@ def test_a_truncated_directory_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("photometric", "bands"), [("miniswhite", 1), ("separated", 4)])
-def test_alpha_is_divided_out_of_the_samples_before_they_are_made_colours(photometric, bands, tmp_path):
+def test_alpha_is_divided_out_of_the_samples_before_they_are_made_colors(photometric, bands, tmp_path):
     inks, alpha = smooth(HEIGHT, WIDTH, bands), smooth(HEIGHT, WIDTH, 1, seed=1) | 128
     premultiplied = np.rint(inks * (alpha / 255)).astype(np.uint8)
     for name, samples, options in (
@@ -356,18 +356,18 @@ def test_signed_samples_of_24_bits_are_refused_by_name(tmp_path):
         (5, 3, "SEPARATED"),
     ],
 )
-def test_other_colours_are_refused_by_name(code, bands, name, tmp_path):
+def test_other_colors_are_refused_by_name(code, bands, name, tmp_path):
     path = write_tiff(tmp_path / "image.tif", smooth(32, 32, bands))
     set_tag(path, "PhotometricInterpretation", code)
-    message = rf"image\.tif: colours are {name} in {bands} samples of 8 bits, not supported; convert it first"
+    message = rf"image\.tif: colors are {name} in {bands} samples of 8 bits, not supported; convert it first"
     with pytest.raises(UnsupportedImageError, match=message):
         open_image(path)
 
 
-def test_a_palette_without_its_colours_is_refused(tmp_path):
+def test_a_palette_without_its_colors_is_refused(tmp_path):
     path = write_tiff(tmp_path / "image.tif", smooth(32, 32, 1))
     set_tag(path, "PhotometricInterpretation", 3)
-    with pytest.raises(UnsupportedImageError, match=r"image\.tif: a palette image without a whole colour map; .* damaged"):
+    with pytest.raises(UnsupportedImageError, match=r"image\.tif: a palette image without a whole color map; .* damaged"):
         open_image(path)
 
 

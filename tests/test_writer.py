@@ -1,4 +1,4 @@
-"""The output is a tiled TIFF of labels or colours, with its levels and pages, and appears whole or not at all."""
+"""The output is a tiled TIFF of labels or colors, with its levels and pages, and appears whole or not at all."""
 
 import itertools
 import os
@@ -22,12 +22,15 @@ from rio_cogeo.cogeo import cog_validate
 
 from streamgmm import __version__
 from streamgmm.errors import ImageReadError, OutputError
-from streamgmm.image import writer
-from streamgmm.image.atomic import check_output, replacing
+from streamgmm.image.output import tiff as writer
+from streamgmm.system.files import check_output, replacing
 from streamgmm.image.metadata import Metadata
-from streamgmm.image.pyramid import reduce_labels, reduced_tile
-from streamgmm.image.spool import Spool
-from streamgmm.image.writer import COMPRESSIONS, LEVELS, STRUCTURES, Layout, assemble_tiff, decode_tile, encode_tile, n_levels
+from streamgmm.image.output.pyramid import reduce_labels, reduced_tile
+from streamgmm.image.output.spool import Spool
+from streamgmm.image.output.codec import decode_tile, encode_tile
+from streamgmm.image.output.spec import ImageSpec, n_levels
+from streamgmm.image.output.tiff import assemble_tiff
+from streamgmm.options import COMPRESSION_LEVELS, Compression, Structure
 
 from .processes import in_child
 
@@ -47,16 +50,16 @@ def write_tiff(path, *given, **options):
         assemble_tiff(part, path, *given, **options)
 
 
-def layout_of(labels, n_colours=7, **options):
-    """A layout for labels, with a palette of some random colours."""
-    palette = np.random.default_rng(n_colours).integers(0, 256, (n_colours, 3)).astype(np.uint8)
-    return Layout(labels.shape, **{"tile": (32, 48), "dtype": labels.dtype, "palette": palette} | options)
+def layout_of(labels, n_colors=7, **options):
+    """A layout for labels, with a palette of some random colors."""
+    palette = np.random.default_rng(n_colors).integers(0, 256, (n_colors, 3)).astype(np.uint8)
+    return ImageSpec(labels.shape, **{"tile": (32, 48), "dtype": labels.dtype, "palette": palette} | options)
 
 
-def random_labels(height, width, n_colours=7):
+def random_labels(height, width, n_colors=7):
     """Labels in patches, so that reduced levels are not all chance."""
-    dtype = np.uint8 if n_colours <= 256 else np.uint16
-    patches = np.random.default_rng(0).integers(0, n_colours, (-(-height // 3), -(-width // 3))).astype(dtype)
+    dtype = np.uint8 if n_colors <= 256 else np.uint16
+    patches = np.random.default_rng(0).integers(0, n_colors, (-(-height // 3), -(-width // 3))).astype(dtype)
     return patches.repeat(3, axis=0).repeat(3, axis=1)[:height, :width]
 
 
@@ -118,20 +121,20 @@ def test_a_tile_that_is_a_view_is_encoded_as_it_looks():
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_labels_are_packed_from_the_highest_bits_of_a_byte(bits):
     labels = np.random.default_rng(0).integers(0, 2**bits, (32, 48)).astype(np.uint8)
-    layout = layout_of(labels, n_colours=2**bits, bits=bits, compression="none")
+    layout = layout_of(labels, n_colors=2**bits, bits=bits, compression="none")
     digits = "".join(f"{label:0{bits}b}" for label in labels.ravel())
     assert encode_tile(labels, layout) == int(digits, 2).to_bytes(len(digits) // 8, "big")
 
 
 @pytest.mark.parametrize("nodata", [None, 2])
-def test_a_tile_of_form_rgb_holds_the_colours(nodata):
+def test_a_tile_of_form_rgb_holds_the_colors(nodata):
     palette = np.array([[1, 2, 3], [0, 0, 0]], np.uint8)
-    colours = {0: (1, 2, 3), 1: (0, 0, 0)} if nodata is None else {0: (1, 2, 3, 255), 1: (0, 0, 0, 255), 2: (0, 0, 0, 0)}
-    labels = np.random.default_rng(0).choice(list(colours), (32, 48)).astype(np.uint8)
+    colors = {0: (1, 2, 3), 1: (0, 0, 0)} if nodata is None else {0: (1, 2, 3, 255), 1: (0, 0, 0, 255), 2: (0, 0, 0, 0)}
+    labels = np.random.default_rng(0).choice(list(colors), (32, 48)).astype(np.uint8)
     layout = layout_of(labels, form="rgb", palette=palette, nodata=nodata, compression="none")
     data = encode_tile(labels, layout)
-    assert data == bytes(itertools.chain.from_iterable(colours[label] for label in labels.ravel()))
-    codes = {label: int.from_bytes(bytes(colour), "little") for label, colour in colours.items()}
+    assert data == bytes(itertools.chain.from_iterable(colors[label] for label in labels.ravel()))
+    codes = {label: int.from_bytes(bytes(color), "little") for label, color in colors.items()}
     assert decode_tile(data, layout).tolist() == [[codes[label] for label in row] for row in labels]
 
 
@@ -141,28 +144,28 @@ def test_packbits_begins_anew_in_every_row():
 
 
 KINDS = {
-    "1 bit": {"n_colours": 2, "bits": 1},
-    "2 bits": {"n_colours": 4, "bits": 2},
-    "4 bits": {"n_colours": 16, "bits": 4},
-    "8 bits": {"n_colours": 200},
-    "16 bits": {"n_colours": 300},
-    "1 bit, masked": {"n_colours": 1, "bits": 1, "nodata": 1},
-    "4 bits, masked": {"n_colours": 9, "bits": 4, "nodata": 9},
-    "8 bits, masked": {"n_colours": 255, "nodata": 255},
-    "16 bits, masked": {"n_colours": 65_535, "nodata": 65_535},
-    "labels": {"n_colours": 200, "form": "labels", "palette": None},
-    "labels, 2 bits, masked": {"n_colours": 3, "bits": 2, "form": "labels", "palette": None, "nodata": 3},
-    "labels, 16 bits, masked": {"n_colours": 300, "form": "labels", "palette": None, "nodata": 300},
-    "rgb": {"n_colours": 200, "form": "rgb"},
-    "rgb of 16-bit labels": {"n_colours": 300, "form": "rgb"},
-    "rgb, masked": {"n_colours": 200, "form": "rgb", "nodata": 200},
+    "1 bit": {"n_colors": 2, "bits": 1},
+    "2 bits": {"n_colors": 4, "bits": 2},
+    "4 bits": {"n_colors": 16, "bits": 4},
+    "8 bits": {"n_colors": 200},
+    "16 bits": {"n_colors": 300},
+    "1 bit, masked": {"n_colors": 1, "bits": 1, "nodata": 1},
+    "4 bits, masked": {"n_colors": 9, "bits": 4, "nodata": 9},
+    "8 bits, masked": {"n_colors": 255, "nodata": 255},
+    "16 bits, masked": {"n_colors": 65_535, "nodata": 65_535},
+    "labels": {"n_colors": 200, "form": "labels", "palette": None},
+    "labels, 2 bits, masked": {"n_colors": 3, "bits": 2, "form": "labels", "palette": None, "nodata": 3},
+    "labels, 16 bits, masked": {"n_colors": 300, "form": "labels", "palette": None, "nodata": 300},
+    "rgb": {"n_colors": 200, "form": "rgb"},
+    "rgb of 16-bit labels": {"n_colors": 300, "form": "rgb"},
+    "rgb, masked": {"n_colors": 200, "form": "rgb", "nodata": 200},
 }
 
 
 def image_of(kind, height=100, width=131, **options):
     """Labels of a kind, some masked where it says so, and their layout."""
     options = KINDS[kind] | options
-    labels = random_labels(height, width, options["n_colours"])
+    labels = random_labels(height, width, options["n_colors"])
     if "nodata" in options:
         labels[height // 5 : height // 2, width // 4 : width // 2] = options["nodata"]
     return labels, layout_of(labels, **options)
@@ -177,9 +180,9 @@ def test_decoding_a_tile_undoes_encoding_it(kind, compression):
     if layout.form != "rgb":
         np.testing.assert_array_equal(tile[:30, :40], labels)
     else:
-        colours = colours_of(labels, layout)
+        colors = colors_of(labels, layout)
         assert tile.dtype == np.uint32
-        np.testing.assert_array_equal(tile[:30, :40].copy().view(np.uint8).reshape(30, 40, 4)[..., : colours.shape[2]], colours)
+        np.testing.assert_array_equal(tile[:30, :40].copy().view(np.uint8).reshape(30, 40, 4)[..., : colors.shape[2]], colors)
     np.testing.assert_array_equal(tile[30:], layout.masked_sample or 0)
 
 
@@ -199,12 +202,12 @@ def test_the_level_of_a_codec_is_used_and_has_a_default(compression, level):
     assert len(data[LEVELS[compression][-1]]) < len(data[level]) < len(data[LEVELS[compression][0]])
 
 
-@pytest.mark.parametrize("n_colours", [7, 300])
+@pytest.mark.parametrize("n_colors", [7, 300])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("shape", [(32, 48), (100, 131), (1, 1), (1, 200), (65, 49)])
-def test_what_is_written_is_read_back(shape, compression, n_colours, tmp_path):
-    labels = random_labels(*shape, n_colours)
-    path = write(tmp_path / "out.tif", (labels, layout_of(labels, n_colours, compression=compression)))
+def test_what_is_written_is_read_back(shape, compression, n_colors, tmp_path):
+    labels = random_labels(*shape, n_colors)
+    path = write(tmp_path / "out.tif", (labels, layout_of(labels, n_colors, compression=compression)))
     np.testing.assert_array_equal(tifffile.imread(path), labels)
     assert tags(path)[259] == TAGS[compression]
     assert (tags(path)[323], tags(path)[322]) == (32, 48)
@@ -221,27 +224,27 @@ def test_tiles_that_grow_by_being_compressed_are_read_back(bigtiff, compression,
 
 
 @pytest.mark.parametrize(
-    ("n_colours", "bits"), [(1, 8), (7, 8), (256, 8), (300, 16), (65_535, 16), (1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (16, 4)]
+    ("n_colors", "bits"), [(1, 8), (7, 8), (256, 8), (300, 16), (65_535, 16), (1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (16, 4)]
 )
-def test_the_colour_map_is_the_palette_in_16_bits(n_colours, bits, tmp_path):
-    labels = random_labels(40, 40, n_colours)
-    layout = layout_of(labels, n_colours, bits=bits)
+def test_the_color_map_is_the_palette_in_16_bits(n_colors, bits, tmp_path):
+    labels = random_labels(40, 40, n_colors)
+    layout = layout_of(labels, n_colors, bits=bits)
     path = write(tmp_path / "out.tif", (labels, layout))
-    colour_map = np.array(tags(path)[320]).reshape(3, 2**bits)
-    np.testing.assert_array_equal(colour_map[:, :n_colours], layout.palette.T.astype(int) * 257)
-    assert not colour_map[:, n_colours:].any()
+    color_map = np.array(tags(path)[320]).reshape(3, 2**bits)
+    np.testing.assert_array_equal(color_map[:, :n_colors], layout.palette.T.astype(int) * 257)
+    assert not color_map[:, n_colors:].any()
     assert tags(path)[262] == tifffile.PHOTOMETRIC.PALETTE == 3
     assert tags(path)[258] == bits
 
 
-def test_labels_alone_have_no_colours(tmp_path):
+def test_labels_alone_have_no_colors(tmp_path):
     path = write(tmp_path / "out.tif", image_of("labels"))
     assert 320 not in tags(path)
     assert tags(path)[262] == tifffile.PHOTOMETRIC.MINISBLACK == 1
 
 
 @pytest.mark.parametrize(("kind", "bits", "extra"), [("rgb", (8, 8, 8), None), ("rgb, masked", (8, 8, 8, 8), (2,))])
-def test_colours_have_alpha_where_a_pixel_may_be_masked(kind, bits, extra, tmp_path):
+def test_colors_have_alpha_where_a_pixel_may_be_masked(kind, bits, extra, tmp_path):
     found = tags(write(tmp_path / "out.tif", image_of(kind, n_levels=2)))
     assert (found[258], found.get(338)) == (bits, extra)
     assert found[262] == tifffile.PHOTOMETRIC.RGB == 2
@@ -261,10 +264,10 @@ def test_the_label_of_masked_pixels_is_known_to_gdal(kind, tmp_path):
         assert set(image.mask_flag_enums[0]) == (flags if layout.nodata is not None else {MaskFlags.all_valid})
 
 
-def colours_of(labels, layout):
+def colors_of(labels, layout):
     """What form "rgb" shows, pixel by pixel."""
     alpha = [] if layout.nodata is None else [255]
-    table = [[*colour, *alpha] for colour in layout.palette.tolist()] + [[0, 0, 0, 0]] * bool(alpha)
+    table = [[*color, *alpha] for color in layout.palette.tolist()] + [[0, 0, 0, 0]] * bool(alpha)
     return np.array([[table[label] for label in row] for row in labels.tolist()], np.uint8)
 
 
@@ -294,7 +297,7 @@ def with_openslide(path):
 
 
 def shown(labels, layout):
-    """Colours in RGB: masked pixels are black, as are entries of a colour map that are not used."""
+    """Colors in RGB: masked pixels are black, as are entries of a color map that are not used."""
     if layout.form == "labels":
         return labels[..., None].repeat(3, axis=2)
     return np.vstack([layout.palette, [[0, 0, 0]]]).astype(np.uint8)[labels]
@@ -307,7 +310,7 @@ def test_readers_see_what_was_written(kind, compression, structure, tmp_path):
     # OpenSlide's libtiff refuses uncompressed tiles that do not fill whole KiB, whoever wrote them
     labels, layout = image_of(kind, compression=compression, n_levels=3, tile=(64, 128))
     path = write(tmp_path / "out.tif", (labels, layout), structure=structure)
-    samples = colours_of(labels, layout) if layout.form == "rgb" else labels
+    samples = colors_of(labels, layout) if layout.form == "rgb" else labels
     deep, packed = layout.bits_per_sample == 16, layout.bits_per_sample < 8
     np.testing.assert_array_equal(tifffile.imread(path), samples)
     np.testing.assert_array_equal(with_rasterio(path), samples)
@@ -315,7 +318,7 @@ def test_readers_see_what_was_written(kind, compression, structure, tmp_path):
         # Pillow knows no palettes of 16 bits, and stretches labels of 2 or 4 bits over 8
         np.testing.assert_array_equal(with_pillow(path), samples)
     if not deep and not (packed and layout.form == "labels"):
-        # OpenSlide shows 8-bit colours; it and libvips stretch labels of less than 8 bits
+        # OpenSlide shows 8-bit colors; it and libvips stretch labels of less than 8 bits
         np.testing.assert_array_equal(with_openslide(path), shown(labels, layout))
     if compression != "zstd" and not (packed and layout.form == "labels"):  # the wheel of libvips is built without zstd
         pixels = with_pyvips(path)
@@ -397,7 +400,7 @@ def test_a_cloud_optimized_geotiff_is_valid(kind, bigtiff, tmp_path):
         assert image.transform[:6] == (0.5, 0.0, 3e5, 0.0, -0.5, 5e6)
 
 
-def test_a_reader_of_colours_is_told_of_them(tmp_path):
+def test_a_reader_of_colors_is_told_of_them(tmp_path):
     kinds = {"8 bits": ["palette"], "labels": ["gray"], "rgb": ["red", "green", "blue"], "rgb, masked": [*"rgb", "alpha"]}
     kinds["rgb, masked"][:3] = kinds["rgb"]
     for kind, expected in kinds.items():
@@ -534,7 +537,7 @@ class HollowSpool:
 
 
 def test_tiles_beyond_4_gib_are_found(tmp_path):
-    layout = Layout((1 << 16, 1 << 16), (1 << 15, 1 << 15), np.dtype(np.uint8), "labels", compression="lzw", n_levels=2)
+    layout = ImageSpec((1 << 16, 1 << 16), (1 << 15, 1 << 15), np.dtype(np.uint8), "labels", compression="lzw", n_levels=2)
     sizes = [2**30 - 1, 2**30 + 8, 2**30, 2**30 + 3, 77]  # four of the image, and the reduced one
     with pytest.raises(OutputError, match="cannot hold its 4,294,96"):
         write_tiff(tmp_path / "out.tif", HollowSpool(sizes), [layout], bigtiff="no")
@@ -548,7 +551,7 @@ def test_tiles_beyond_4_gib_are_found(tmp_path):
 
 @pytest.mark.parametrize(("total", "expected"), [(2**32 - 4096, 42), (2**32 - 16, 43), (2**32 + 100, 43)])
 def test_the_choice_of_bigtiff_counts_the_ifds(total, expected, tmp_path):
-    layout = Layout((1 << 16, 1 << 16), (1 << 15, 1 << 15), np.dtype(np.uint8), "labels", compression="lzw")
+    layout = ImageSpec((1 << 16, 1 << 16), (1 << 15, 1 << 15), np.dtype(np.uint8), "labels", compression="lzw")
     write_tiff(tmp_path / "out.tif", HollowSpool([2**30, 2**30, 2**30, total - 3 * 2**30]), [layout])
     assert version(tmp_path / "out.tif") == (b"II", expected)
 
