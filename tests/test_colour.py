@@ -622,7 +622,7 @@ def test_alpha_is_found_among_other_extra_samples(tmp_path):
 @pytest.mark.parametrize("suffix", ["png", "webp"])
 def test_alpha_of_a_picture_masks_where_it_is_0(suffix, mode, tmp_path):
     samples = with_alpha("u1", len(mode) - 1)
-    Image.fromarray(samples, mode).save(path := tmp_path / f"in.{suffix}", lossless=True, exact=True)
+    Image.fromarray(samples).save(path := tmp_path / f"in.{suffix}", lossless=True, exact=True)
     colors, valid = read(path)
     np.testing.assert_array_equal(valid, samples[..., -1] != 0)
     np.testing.assert_array_equal(colors, np.broadcast_to(samples[..., :-1], colors.shape))

@@ -31,7 +31,7 @@ def start_for(table, n_components, covariance_type="full", seed=0, reg_covar=RID
 
 def fit(table, start, max_iter=50, tol=1e-5, reg_covar=RIDGE):
     return fit_mixture(
-        table.accumulate, start, partial(reseed, table, 0), level=LEVEL, max_iter=max_iter, tol=tol, reg_covar=reg_covar
+        table.accumulate, start, partial(reseed, table, 0), step=LEVEL, max_iter=max_iter, tol=tol, reg_covar=reg_covar
     )
 
 
@@ -352,7 +352,7 @@ def test_each_round_of_new_seeds_is_new():
         return replace(table.accumulate(mixture), log_likelihood=table.n_pixels * (1.0 if better else -1.0))
 
     start = Mixture(np.full(3, 1 / 3), [[0.5, 0.5]] * 3, np.full(3, 0.05), "spherical")
-    fit_mixture(hopeless, start, recorded, level=LEVEL, max_iter=2, tol=0, reg_covar=RIDGE)
+    fit_mixture(hopeless, start, recorded, step=LEVEL, max_iter=2, tol=0, reg_covar=RIDGE)
     assert len(rounds) == RESEEDS
     assert len({seeded.means.tobytes() for seeded in rounds}) == RESEEDS
 
@@ -366,6 +366,6 @@ def test_new_seeds_are_taken_only_where_they_raise_the_log_likelihood(photo):
     def keep(mixture, *_):
         return mixture
 
-    found = fit_mixture(table.accumulate, twins, keep, level=LEVEL, max_iter=50, tol=1e-5, reg_covar=RIDGE)
+    found = fit_mixture(table.accumulate, twins, keep, step=LEVEL, max_iter=50, tol=1e-5, reg_covar=RIDGE)
     assert found.mixture.n_components == 3
     assert found.log_likelihood[-1] == pytest.approx(useless.log_likelihood[-1], abs=1e-3)

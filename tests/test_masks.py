@@ -104,7 +104,7 @@ def by_masked_array(path, pixels, valid):
 
 
 def by_png(path, pixels, valid):
-    Image.fromarray(with_alpha(garbage(pixels, valid), valid), "RGBA").save(png := path.with_suffix(".png"))
+    Image.fromarray(with_alpha(garbage(pixels, valid), valid)).save(png := path.with_suffix(".png"))
     return png, {}
 
 

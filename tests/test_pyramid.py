@@ -37,7 +37,7 @@ images = st.sampled_from([np.uint8, np.uint16, np.uint32]).flatmap(
 )
 
 
-@given(labels=images, resampling=st.sampled_from(RESAMPLINGS), nodata=st.sampled_from([None, 0, 1, 3]))
+@given(labels=images, resampling=st.sampled_from(get_args(Resampling)), nodata=st.sampled_from([None, 0, 1, 3]))
 def test_reducing_agrees_with_its_twin(labels, resampling, nodata):
     before = labels.copy()
     reduced = reduce_labels(labels, resampling, nodata)
@@ -110,7 +110,7 @@ def assembled(spool, layout, level, first):
     return pixels
 
 
-@pytest.mark.parametrize("resampling", RESAMPLINGS)
+@pytest.mark.parametrize("resampling", get_args(Resampling))
 @pytest.mark.parametrize("shape", [(1, 1), (64, 96), (65, 97), (33, 300), (203, 151)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_tiles_of_a_level_are_made_from_the_level_below(kind, shape, resampling, tmp_path):

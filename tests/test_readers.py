@@ -60,12 +60,12 @@ READERS = [with_tifffile, with_pillow, with_rasterio, with_openslide, with_pyvip
 def outputs(tmp_path_factory):
     """The photo, quantized and written with each codec, and the colors that should be seen."""
     folder = tmp_path_factory.mktemp("outputs")
-    for compression in COMPRESSIONS:
+    for compression in get_args(Compression):
         report = quantize(PHOTO, folder / f"{compression}.tif", compression=compression)
     return folder, palette_of(report.model)[tifffile.imread(folder / "none.tif")]
 
 
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("compression", get_args(Compression))
 @pytest.mark.parametrize("reader", READERS)
 def test_a_reader_shows_the_colors_of_the_palette(reader, compression, outputs):
     if (reader, compression) == (with_pyvips, "zstd"):

@@ -98,7 +98,7 @@ def tags(path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("compression", get_args(Compression))
 @pytest.mark.parametrize("shape", [(32, 48), (5, 48), (32, 7), (1, 1)])
 @pytest.mark.parametrize("nodata", [None, 7])
 def test_a_tile_is_encoded_at_its_full_size(nodata, shape, compression, dtype):
@@ -171,7 +171,7 @@ def image_of(kind, height=100, width=131, **options):
     return labels, layout_of(labels, **options)
 
 
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("compression", get_args(Compression))
 @pytest.mark.parametrize("kind", KINDS)
 def test_decoding_a_tile_undoes_encoding_it(kind, compression):
     labels, layout = image_of(kind, 30, 40, compression=compression)
@@ -186,7 +186,7 @@ def test_decoding_a_tile_undoes_encoding_it(kind, compression):
     np.testing.assert_array_equal(tile[30:], layout.masked_sample or 0)
 
 
-@pytest.mark.parametrize(("compression", "level"), [(codec, level) for codec in LEVELS for level in LEVELS[codec]])
+@pytest.mark.parametrize(("compression", "level"), [(codec, level) for codec in COMPRESSION_LEVELS for level in COMPRESSION_LEVELS[codec]])
 def test_every_level_of_a_codec_holds_the_same(compression, level):
     labels, layout = image_of("8 bits", 32, 48, compression=compression, level=level)
     assert DECODERS[compression](encode_tile(labels, layout)) == labels.tobytes()
@@ -196,14 +196,14 @@ def test_every_level_of_a_codec_holds_the_same(compression, level):
 def test_the_level_of_a_codec_is_used_and_has_a_default(compression, level):
     data = {
         level: encode_tile(*image_of("8 bits", 512, 512, compression=compression, level=level, tile=(512, 512)))
-        for level in (None, *LEVELS[compression])
+        for level in (None, *COMPRESSION_LEVELS[compression])
     }
     assert data[None] == data[level]
-    assert len(data[LEVELS[compression][-1]]) < len(data[level]) < len(data[LEVELS[compression][0]])
+    assert len(data[COMPRESSION_LEVELS[compression][-1]]) < len(data[level]) < len(data[COMPRESSION_LEVELS[compression][0]])
 
 
 @pytest.mark.parametrize("n_colors", [7, 300])
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("compression", get_args(Compression))
 @pytest.mark.parametrize("shape", [(32, 48), (100, 131), (1, 1), (1, 200), (65, 49)])
 def test_what_is_written_is_read_back(shape, compression, n_colors, tmp_path):
     labels = random_labels(*shape, n_colors)
@@ -213,7 +213,7 @@ def test_what_is_written_is_read_back(shape, compression, n_colors, tmp_path):
     assert (tags(path)[323], tags(path)[322]) == (32, 48)
 
 
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("compression", get_args(Compression))
 @pytest.mark.parametrize("bigtiff", ["yes", "no"])
 def test_tiles_that_grow_by_being_compressed_are_read_back(bigtiff, compression, tmp_path):
     labels = np.random.default_rng(0).integers(0, 256, (80, 96)).astype(np.uint8)
@@ -303,8 +303,8 @@ def shown(labels, layout):
     return np.vstack([layout.palette, [[0, 0, 0]]]).astype(np.uint8)[labels]
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("structure", get_args(Structure))
+@pytest.mark.parametrize("compression", get_args(Compression))
 @pytest.mark.parametrize("kind", KINDS)
 def test_readers_see_what_was_written(kind, compression, structure, tmp_path):
     # OpenSlide's libtiff refuses uncompressed tiles that do not fill whole KiB, whoever wrote them
@@ -336,7 +336,7 @@ def expected_levels(labels, layout):
 
 
 @pytest.mark.parametrize("resampling", ["mode", "nearest"])
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", get_args(Structure))
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "rgb" not in kind])
 def test_readers_see_the_levels(kind, structure, resampling, tmp_path):
     labels, layout = image_of(kind, 300, 217, n_levels=4, resampling=resampling)
@@ -363,7 +363,7 @@ def test_readers_see_the_levels(kind, structure, resampling, tmp_path):
     assert (image.height, image.width) == levels[3].shape
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", get_args(Structure))
 def test_where_the_reduced_levels_stand(structure, tmp_path):
     path = write(tmp_path / "out.tif", image_of("8 bits", 300, 217, n_levels=4), structure=structure)
     found = ifds(path)
@@ -372,7 +372,7 @@ def test_where_the_reduced_levels_stand(structure, tmp_path):
     assert [(level[257], level[256]) for level in found] == [(300, 217), (150, 109), (75, 55), (38, 28)]
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", get_args(Structure))
 def test_the_smallest_level_comes_first_and_the_image_last(structure, tmp_path):
     path = write(tmp_path / "out.tif", image_of("8 bits", 300, 217, n_levels=4, compression="lzw"), structure=structure)
     spans = [list(zip(level[324], level[325], strict=True)) for level in reversed(ifds(path))]
@@ -417,7 +417,7 @@ METADATA = Metadata(
 )
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", get_args(Structure))
 @pytest.mark.parametrize("kind", ["8 bits", "labels", "rgb, masked"])
 def test_metadata_stand_where_they_belong(kind, structure, tmp_path):
     image = image_of(kind, n_levels=3, metadata=METADATA)
@@ -446,7 +446,7 @@ def test_an_image_without_metadata_claims_none(tmp_path):
     assert not {270, 306, 34675} & set(found)
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", get_args(Structure))
 def test_images_of_a_stack_are_pages(structure, tmp_path):
     images = [
         image_of("8 bits", 100, 131, n_levels=2),
@@ -469,7 +469,7 @@ def test_images_of_a_stack_are_pages(structure, tmp_path):
             np.testing.assert_array_equal(page.asarray(), level)
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", get_args(Structure))
 def test_readers_see_the_pages_of_a_stack(structure, tmp_path):
     images = [image_of("8 bits", 60 + place, 131) for place in range(4)]
     path = write(tmp_path / "out.tif", *images, structure=structure)
@@ -483,7 +483,7 @@ def test_readers_see_the_pages_of_a_stack(structure, tmp_path):
         np.testing.assert_array_equal(pixels, shown(labels, layout))
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", get_args(Structure))
 def test_the_file_depends_on_the_labels_alone(structure, tmp_path):
     image = image_of("8 bits", n_levels=3)
     paths = [tmp_path / f"{backwards}.tif" for backwards in (False, True)]
@@ -497,7 +497,7 @@ def version(path):
     return struct.unpack("<2sH", path.read_bytes()[:4])
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", get_args(Structure))
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("compression", ["none", "lzw"])
 def test_a_file_beyond_the_limit_of_classic_tiff_is_a_bigtiff(compression, kind, structure, tmp_path, monkeypatch):
