@@ -1,5 +1,6 @@
 """Images for tests, made from a seed; and what their quantization must be, in plain NumPy."""
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +33,11 @@ def posterized(height, width, n_colors, bands=3, dtype=np.uint8, seed=0):
     labels = generator.integers(0, n_colors, height * width)
     labels[:n_colors] = np.arange(n_colors)
     return (colors[labels] * (np.iinfo(dtype).max // 255)).astype(dtype).reshape(height, width, bands)
+
+
+def file_name(text):
+    """The name of a file whose bytes are some text in UTF-8, also where names are taken for ASCII."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def write_tiff(path, pixels, **options):

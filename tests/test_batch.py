@@ -877,7 +877,8 @@ def test_a_batch_that_is_asked_to_stop_goes_on_later(number, code, here):
 
 
 MOMENTS = {
-    "loading": workers,
+    "starting": workers,
+    "loading": lambda process: workers(process) and not time.sleep(0.1),
     "working": lambda process: in_work("0.tif"),
     "one has no more to do": lambda process: (OUT / "1.tif").exists() and (OUT / "2.tif").exists() and in_work("0.tif"),
 }
@@ -889,8 +890,7 @@ def test_a_signal_to_all_processes_is_told_once(moment):
     terminal = {"start_new_session": True, "preexec_fn": with_signals(signal.SIG_DFL, signal.SIGINT)}
     process = start("in", "--out-dir", OUT, "--jobs", 2, *SLOW, **terminal)
     until(lambda: MOMENTS[moment](process))
-    if moment != "loading":
-        process.send_signal(signal.SIGSTOP)  # so that its workers get it first
+    process.send_signal(signal.SIGSTOP)  # so that its workers get it first
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGCONT)

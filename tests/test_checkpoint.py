@@ -3,7 +3,11 @@
 import contextlib
 import errno
 import os
+import resource
 import shutil
+import sys
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -19,6 +23,7 @@ from streamgmm.jobs.passes.checkpoint import SHARE, Checkpoint
 from streamgmm.jobs.fingerprint import content
 
 from .images import posterized, smooth, write_tiff
+from .processes import become_nobody, in_child
 
 # --- What a job is known by ---
 
@@ -107,6 +112,49 @@ def test_a_file_with_a_damaged_byte_is_nothing_or_what_it_was(bits, saved):
         state = Checkpoint(saved.parent).step().load()
         if state is not None:
             assert_same(state, STATES[0])
+
+
+def load(folder):
+    """What was saved of the first step."""
+    return Checkpoint(folder).step().load()
+
+
+def limit(kind, value):
+    resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
+
+
+def limit_memory(spare):
+    """Let this process have little more address space than it has."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+    limit(resource.RLIMIT_AS, pages * resource.getpagesize() + spare)
+
+
+def point_to(path, target):
+    path.unlink()
+    path.symlink_to(target)
+
+
+# What happens to a process or its files, and what is said of it. None of this says that nothing whole was saved.
+TROUBLE = {
+    "no more memory": (lambda path: partial(limit_memory, 16 << 20), MemoryError, None),
+    "no more open files": (lambda path: partial(limit, resource.RLIMIT_NOFILE, 0), Exception, "(?i)too many open files"),
+    "no right to read": (lambda path: become_nobody, Exception, "(?i)permission denied"),
+    "a disk with an error": (lambda path: partial(point_to, path, "/proc/self/mem"), Exception, "(?i)input/output error"),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are those of Linux")
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_what_may_be_whole_and_cannot_be_loaded_is_not_taken_for_nothing(trouble, tmp_path):
+    happens, kind, message = TROUBLE[trouble]
+    for name, size in (("small", 1), ("large", 64 << 20)):
+        (tmp_path / name).mkdir()
+        Checkpoint(tmp_path / name).step().save({"counters": np.zeros(size, np.uint8)})
+    (path,) = (tmp_path / "large").iterdir()
+    if trouble == "no right to read":
+        path.chmod(0)
+    with pytest.raises(kind, match=message):
+        in_child(partial(load, tmp_path / "small"), happens(path), partial(load, tmp_path / "large"))
 
 
 def test_without_a_folder_nothing_is_due_or_loaded():

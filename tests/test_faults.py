@@ -23,7 +23,7 @@ import streamgmm
 from streamgmm.image.tiff.file import SharedFile
 from streamgmm.system.lock import locked
 
-from .images import smooth, write_tiff
+from .images import file_name, smooth, write_tiff
 from .processes import become_nobody, in_child, limit_files, run_here
 
 INPUT, OUTPUT, LOCKED, STOPPED = 3, 4, 7, 143
@@ -450,8 +450,8 @@ def test_power_that_fails_leaves_what_never_makes_a_wrong_result(damage, reached
 LONG = 255 - len(".tif")
 NAMES = {
     "255 bytes": "x" * LONG + ".tif",
-    "255 bytes of unicode": "日" * (LONG // 3) + "x" * (LONG % 3) + ".tif",
-    "unicode": "Übersicht ☀.tif",
+    "255 bytes of unicode": file_name("日" * (LONG // 3) + "x" * (LONG % 3) + ".tif"),
+    "unicode": file_name("Übersicht ☀.tif"),
     "new lines": "two\nlines\r\nand more.tif",
     "a dash": "-k.tif",
     "two dashes": "--help",

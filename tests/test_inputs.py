@@ -12,7 +12,7 @@ from streamgmm.cli import main
 from streamgmm.jobs.batch import run as batch
 from streamgmm.jobs.batch.inputs import find
 
-from .images import smooth, write_tiff
+from .images import file_name, smooth, write_tiff
 
 
 @pytest.fixture(autouse=True)
@@ -202,8 +202,8 @@ def test_an_input_is_never_its_own_output(command):
 
 NAMES = [
     "two words.tif",
-    "日本 ü.tif",
-    "e\u0301.tif",
+    file_name("日本 ü.tif"),
+    file_name("e\u0301.tif"),
     "x" * 196 + ".tif",
     "-k.tif",
     "new\nline.tif",

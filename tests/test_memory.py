@@ -159,8 +159,11 @@ def test_counters_that_do_not_fit(folder, caplog):
     assert warnings[0].startswith("in.tif: counters for all colors do not fit into 277 MiB; reading every pixel")
 
 
-def test_a_run_that_counted_with_much_memory_goes_on_with_too_little_for_the_counters(folder, monkeypatch):
-    smaller = {"pixels.TASK_PIXELS": 1 << 14, "pixels.ROUND": 2, "checkpoint.INTERVAL": 0, "checkpoint.SHARE": 0}
+@pytest.mark.parametrize("sample_places", [256, 4], ids=["all are sampled", "a few are sampled"])
+def test_a_run_that_counted_with_much_memory_goes_on_with_too_little_for_the_counters(sample_places, folder, monkeypatch):
+    """Of many places all are read where colours are counted, and a few where pixels are only sampled."""
+    smaller = {"pixels.TASK_PIXELS": 1 << 14, "pixels.ROUND": 2, "methods.SAMPLE_PLACES": sample_places}
+    smaller |= {"checkpoint.INTERVAL": 0, "checkpoint.SHARE": 0}
     for name, value in smaller.items():
         monkeypatch.setattr(f"streamgmm.jobs.{name}", value)
     expected = quantize(method="stream")[1]

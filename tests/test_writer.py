@@ -32,6 +32,7 @@ from streamgmm.image.output.spec import ImageSpec, n_levels
 from streamgmm.image.output.tiff import assemble_tiff
 from streamgmm.options import COMPRESSION_LEVELS, Compression, Structure
 
+from .images import file_name
 from .processes import in_child
 
 DECODERS = {
@@ -680,7 +681,8 @@ def test_the_mode_of_a_file_follows_the_umask(umask, tmp_path):
 
 # The longest names a file system takes are 255 bytes; what stands beside the output for a while must fit too.
 @pytest.mark.parametrize(
-    "name", ["x" * 251 + ".tif", "日" * 83 + ".tif", "é" * 120 + ".tif", "-out.tif", " .tif", "a b.tif", ".tif"]
+    "name",
+    ["x" * 251 + ".tif", file_name("日" * 83 + ".tif"), file_name("é" * 120 + ".tif"), "-out.tif", " .tif", "a b.tif", ".tif"],
 )
 def test_any_name_can_be_written(name, tmp_path):
     with replacing(tmp_path / name) as part:
