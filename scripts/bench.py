@@ -29,7 +29,6 @@ import numpy as np
 import tifffile
 from kinds import KINDS, decode_all, write_kind
 from make_image import PHOTO, TILE, write_image
-
 from streamgmm.image.writer import DEFLATE_LEVEL
 
 ROOT = Path(__file__).parents[1]

@@ -20,9 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 import streamgmm
 from streamgmm.cli import main
 from streamgmm.errors import Interrupted
-from streamgmm.jobs.batch import run as module
-from streamgmm.jobs.batch.run import batch
 from streamgmm.jobs.batch.inputs import find
+from streamgmm.jobs.batch.run import batch
+from streamgmm.jobs.batch.run import run as module
 
 from . import naive
 from .images import colors_of, naive_model, posterized, smooth, write_tiff

@@ -18,9 +18,9 @@ import tifffile
 import streamgmm
 from streamgmm.cli import main
 from streamgmm.image.tiff.reader import TiffImage
+from streamgmm.jobs.fingerprint import content
 from streamgmm.jobs.passes import checkpoint as module
 from streamgmm.jobs.passes.checkpoint import SHARE, Checkpoint
-from streamgmm.jobs.fingerprint import content
 
 from .images import posterized, smooth, write_tiff
 from .processes import become_nobody, in_child

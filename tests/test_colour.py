@@ -16,7 +16,6 @@ from PIL import Image, ImageCms
 
 import streamgmm
 from streamgmm.errors import OptionError, UnsupportedImageError
-from streamgmm.image.image import MaskedPixels
 from streamgmm.image.open import open_image
 from streamgmm.image.tiles import Window
 

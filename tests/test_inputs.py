@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from streamgmm.cli import main
-from streamgmm.jobs.batch import run as batch
 from streamgmm.jobs.batch.inputs import find
+from streamgmm.jobs.batch.run import run as batch
 
 from .images import file_name, smooth, write_tiff
 

@@ -12,11 +12,11 @@ import tifffile
 
 from streamgmm.errors import ModelError
 from streamgmm.model import buffers, kernels
+from streamgmm.model.buffers import BLOCK, SLICE, as_pixels
 from streamgmm.model.colors import ColorTable
 from streamgmm.model.em import maximization
-from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
 from streamgmm.model.labels import classify
-from streamgmm.model.buffers import BLOCK, SLICE, as_pixels
+from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
 from streamgmm.model.seeding import around, plus_plus
 from streamgmm.model.statistics import accumulate
 

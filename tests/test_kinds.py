@@ -21,10 +21,10 @@ from PIL import Image, ImageCms
 
 import streamgmm
 from streamgmm.image.open import open_images
-from streamgmm.options import ReadOptions
 from streamgmm.jobs.report import Report
-from streamgmm.model.mixture import Mixture
 from streamgmm.model.labels import classify
+from streamgmm.model.mixture import Mixture
+from streamgmm.options import ReadOptions
 
 from .conftest import shared_file
 from .images import palette_of, whole

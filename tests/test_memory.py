@@ -28,8 +28,8 @@ from streamgmm.cli import main
 from streamgmm.jobs import fitting, resources
 from streamgmm.jobs.resources import BASELINE, MARGIN
 from streamgmm.model.colors import ColorCounter
-from streamgmm.model.labels import LookupTable, classify
 from streamgmm.model.footprint import COUNTERS, counter_bytes, table_bytes
+from streamgmm.model.labels import LookupTable, classify
 
 from .conftest import random_mixture, random_pixels
 from .images import posterized, smooth, write_tiff
@@ -161,7 +161,7 @@ def test_counters_that_do_not_fit(folder, caplog):
 
 @pytest.mark.parametrize("sample_places", [256, 4], ids=["all are sampled", "a few are sampled"])
 def test_a_run_that_counted_with_much_memory_goes_on_with_too_little_for_the_counters(sample_places, folder, monkeypatch):
-    """Of many places all are read where colours are counted, and a few where pixels are only sampled."""
+    """Of many places all are read where colors are counted, and a few where pixels are only sampled."""
     smaller = {"pixels.TASK_PIXELS": 1 << 14, "pixels.ROUND": 2, "methods.SAMPLE_PLACES": sample_places}
     smaller |= {"checkpoint.INTERVAL": 0, "checkpoint.SHARE": 0}
     for name, value in smaller.items():

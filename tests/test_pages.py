@@ -16,8 +16,8 @@ from rasterio.enums import Resampling
 import streamgmm
 from streamgmm.errors import ImageReadError, OptionError
 from streamgmm.image.open import open_image, open_images
-from streamgmm.options import ReadOptions
 from streamgmm.image.tiles import Window
+from streamgmm.options import ReadOptions
 
 from .conftest import shared_file
 from .images import smooth

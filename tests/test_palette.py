@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from streamgmm.model.colors import ColorTable
-from streamgmm.model.mixture import Mixture
 from streamgmm.model.buffers import label_dtype
-from streamgmm.model.colors import has_table
+from streamgmm.model.colors import ColorTable, has_table
 from streamgmm.model.labels import LookupTable, classify
+from streamgmm.model.mixture import Mixture
 from streamgmm.model.palette import palette_of
 
 from . import naive

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from streamgmm.image.output.pyramid import covered, reduce_labels, reduced_tile
 from streamgmm.image.output.codec import decode_tile
+from streamgmm.image.output.pyramid import reduce_labels, reduced_tile
 from streamgmm.image.output.spec import ImageSpec, n_levels
 
 from .test_writer import KINDS, image_of, layout_of, spooled

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from streamgmm.errors import MemoryBudgetError, OptionError
 from streamgmm.jobs import resources as module
-from streamgmm.system.limits import processors
 from streamgmm.jobs.resources import BASELINE, COPIES, MARGIN, WHOLE_BYTES, WHOLE_CHUNKS, Resources
 from streamgmm.model.footprint import COUNTERS, counter_bytes, table_bytes
+from streamgmm.system.limits import processors
 
 from .processes import in_child
 

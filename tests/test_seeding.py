@@ -7,7 +7,6 @@ from sklearn.cluster import KMeans
 from streamgmm.model import seeding
 from streamgmm.model.colors import ColorTable
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
-from streamgmm.options import Init
 from streamgmm.model.seeding import around, lloyd, plus_plus, reseed, seed_mixture
 
 from . import naive

@@ -11,8 +11,8 @@ import streamgmm
 from streamgmm.errors import ImageReadError
 from streamgmm.image import shelf as module
 from streamgmm.image.pool import Shelf
-from streamgmm.options import ReadOptions
 from streamgmm.image.tiles import Window
+from streamgmm.options import ReadOptions
 
 from .images import smooth, write_tiff
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgmm.errors import ImageReadError, MemoryBudgetError, UnsupportedImageError
-from streamgmm.image.tiff.file import SharedFile
 from streamgmm.image.open import open_image
+from streamgmm.image.tiff.file import SharedFile
 from streamgmm.image.tiles import Window
 
 from .images import read, segments, smooth, whole, write_tiff

@@ -22,15 +22,15 @@ from rio_cogeo.cogeo import cog_validate
 
 from streamgmm import __version__
 from streamgmm.errors import ImageReadError, OutputError
-from streamgmm.image.output import tiff as writer
-from streamgmm.system.files import check_output, replacing
 from streamgmm.image.metadata import Metadata
-from streamgmm.image.output.pyramid import reduce_labels, reduced_tile
-from streamgmm.image.output.spool import Spool
+from streamgmm.image.output import tiff as writer
 from streamgmm.image.output.codec import decode_tile, encode_tile
+from streamgmm.image.output.pyramid import reduce_labels, reduced_tile
 from streamgmm.image.output.spec import ImageSpec, n_levels
+from streamgmm.image.output.spool import Spool
 from streamgmm.image.output.tiff import assemble_tiff
 from streamgmm.options import COMPRESSION_LEVELS, Compression, Structure
+from streamgmm.system.files import check_output, replacing
 
 from .images import file_name
 from .processes import in_child
@@ -187,7 +187,9 @@ def test_decoding_a_tile_undoes_encoding_it(kind, compression):
     np.testing.assert_array_equal(tile[30:], layout.masked_sample or 0)
 
 
-@pytest.mark.parametrize(("compression", "level"), [(codec, level) for codec in COMPRESSION_LEVELS for level in COMPRESSION_LEVELS[codec]])
+@pytest.mark.parametrize(
+    ("compression", "level"), [(codec, level) for codec in COMPRESSION_LEVELS for level in COMPRESSION_LEVELS[codec]]
+)
 def test_every_level_of_a_codec_holds_the_same(compression, level):
     labels, layout = image_of("8 bits", 32, 48, compression=compression, level=level)
     assert DECODERS[compression](encode_tile(labels, layout)) == labels.tobytes()
