@@ -1,15 +1,19 @@
 """Tasks in processes of their own: a crash, or a kill for want of memory, costs one task and not those that come after it."""
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+# What a terminal sends to all of its processes.
+TERMINAL = (signal.SIGINT, signal.SIGHUP)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -35,7 +39,8 @@ def in_processes(function: Callable[[Task], Result], tasks: Sequence[Task], size
         while rest or running:
             while rest and idle:
                 task, process = rest.popleft(), idle.pop()
-                running[process.submit(function, task)] = task, process
+                with _blocked(TERMINAL):  # a process that is being started leaves them to this one, too
+                    running[process.submit(function, task)] = task, process
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, process = running.pop(future)
                 result: Result | None = None
@@ -55,14 +60,28 @@ def in_processes(function: Callable[[Task], Result], tasks: Sequence[Task], size
 
 
 def _process() -> ProcessPoolExecutor:
-    """Return a process that is started with its first task; not a fork, because threads of OpenMP do not survive one."""
+    """Return a process that is started with its first task; not a fork, because threads of OpenMP do not survive one.
+
+    Each has a pipe of its own: of one that several share, a process that is killed may keep the lock.
+    """
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+
+
+@contextlib.contextmanager
+def _blocked(numbers: Sequence[signal.Signals]) -> Iterator[None]:
+    """Have signals wait; a process that is started meanwhile begins like that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:
     """Leave the signals of the terminal to the parent, and keep messages for it; die with it."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in TERMINAL:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINAL)
     logger = logging.getLogger("streamgmm")
     logger.handlers, logger.propagate = [logging.NullHandler()], False
     logger.setLevel(logging.INFO)
