@@ -88,19 +88,28 @@ def forget() -> None:
 
 
 def kernel(function):
-    """Compile a serial loop that other kernels call, in any thread."""
+    """Compile a serial loop into the kernels that call it.
+
+    Called, instead, it would be there twice in a process that compiles, once for itself and once for its caller, and once in a
+    process that loads what is kept: with sums in another order, for one band and for more than four.
+    """
+    return _compiled(function, fastmath=FASTMATH, error_model="numpy", forceinline=True)
+
+
+def shared(function):
+    """Compile a serial loop that both forms of a parallel kernel call, in any thread."""
     return _compiled(function, fastmath=FASTMATH, error_model="numpy")
 
 
 def entry(function):
     """Compile a serial loop that Python calls, in any thread."""
-    return functools.partial(_call, kernel(function))
+    return functools.partial(_call, shared(function))
 
 
 class ParallelKernel:
     """A loop over ``prange`` that Python calls, compiled twice: in parallel, and serial for code already in a thread pool.
 
-    The arithmetic stands in functions marked :func:`kernel`, compiled once and called by both, which is what makes their
+    The arithmetic stands in functions marked :func:`shared`, compiled once and called by both, which is what makes their
     results equal bit for bit: a loop compiled twice with reordered sums is vectorized in two ways.
     """
 

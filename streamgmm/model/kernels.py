@@ -9,7 +9,7 @@ and the empty tuple for any number of bands, where they pass through rows.
 import numpy as np
 from numba import prange
 
-from .jit import ParallelKernel, entry, kernel
+from .jit import ParallelKernel, entry, kernel, shared
 
 # log2 responsibility below which a component does not matter to a block: 2^-30 is a 64th of float32's resolution.
 # Skipping such components makes a pass over a photo 1.2 times faster and leaves the log-likelihood as it is.
@@ -242,7 +242,7 @@ def _moments_in_rows(x, model, logp, total, active, y, sums):
                 position += 1
 
 
-@kernel
+@shared
 def _accumulate_slice(pixels, weights, start, stop, model, bands, scratch, s, sums):
     """Add pixels [start, stop) to sums, block after block, in buffers of slot s; return their sum of w * log2 likelihood."""
     D, B = pixels.shape[1], scratch.logp.shape[2]
@@ -266,7 +266,7 @@ def _accumulate(pixels, weights, bounds, model, bands, scratch, sums, loglik):
         loglik[s] = _accumulate_slice(pixels, weights, bounds[s], bounds[s + 1], model, bands, scratch, s, sums[s])
 
 
-@kernel
+@shared
 def _label_slice(pixels, start, stop, model, bands, scratch, s, labels):
     D, B = pixels.shape[1], scratch.logp.shape[2]
     logp, best = scratch.logp[s], scratch.active[s]
