@@ -24,8 +24,6 @@ from .passes.sums import AnyMasked, Sum
 from .passes.tasks import Look, Part
 from .resources import Resources
 
-NOTHING_SAVED = Checkpoint(None)
-
 
 @dataclass(frozen=True)
 class Session:
@@ -69,7 +67,7 @@ class Session:
             return True
         unread = [block for block in self.blocks if block.image.maskable and block.position not in self.n_valid]
         found = AnyMasked()
-        self.engine.reduce(Look(), unread, found, self.blocks.block_bytes, NOTHING_SAVED.step("masked"), unseen)
+        self.engine.reduce(Look(), unread, found, self.blocks.block_bytes, Checkpoint(None).step("masked"), unseen)
         return found.complete
 
     def nothing(self) -> NoPixelsError:
@@ -88,7 +86,7 @@ def open_session(
     reading: ReadOptions,
     resources: Resources,
     clock: Clock,
-    checkpoint: Checkpoint = NOTHING_SAVED,
+    checkpoint: Checkpoint | None = None,
 ) -> Iterator[Session]:
     """Open images, and give the session of those who only read them."""
     if not sources:
@@ -97,7 +95,7 @@ def open_session(
         images = pool.open(sources, reading, resources.budget())
         blocks = Blocks(images)
         with LocalEngine(resources.threads, resources.chunk(blocks.pixel_bytes)) as engine:
-            yield Session(images, blocks, engine, resources, checkpoint, clock)
+            yield Session(images, blocks, engine, resources, checkpoint or Checkpoint(None), clock)
 
 
 @contextmanager
