@@ -120,7 +120,11 @@ def flat(given: Callable[P, Given]) -> Callable[[Callable[[Given], Result]], Cal
     def decorate(function: Callable[[Given], Result]) -> Callable[P, Result]:
         @functools.wraps(function)
         def called(*arguments: P.args, **keywords: P.kwargs) -> Result:
-            return function(given(*arguments, **keywords))
+            try:
+                value = given(*arguments, **keywords)
+            except TypeError as error:  # speaks of the dataclass, of which the caller knows nothing
+                raise TypeError(str(error).replace(f"{given.__qualname__}.__init__", function.__name__)) from None
+            return function(value)
 
         shown = inspect.signature(given).replace(return_annotation=inspect.signature(function).return_annotation)
         called.__signature__ = shown  # type: ignore[attr-defined]
