@@ -10,38 +10,16 @@ from streamgmm.image.tiff.tags import carried_over
 from .gdal import open_gdal
 
 BYTE, ASCII, SHORT, LONG, UNDEFINED, DOUBLE = 1, 2, 3, 4, 7, 12
-
-
 UTM_AREA = (34735, SHORT, 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633))
-
-
 UTM_POINT = (34735, SHORT, 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 2, 3072, 0, 1, 32633))
-
-
 SCALE = (33550, DOUBLE, 3, (0.3, 0.7, 0.0))
-
-
 TIEPOINT = (33922, DOUBLE, 6, (5.0, 3.0, 0.0, 500000.1, 4000000.2, 0.0))
-
-
 SKEWED = (0.3, 0.01, 0, 500000.1, 0.02, -0.7, 0, 4000000.2, 0, 0, 0, 0, 0, 0, 0, 1.0)
-
-
 TRANSFORMATION = (34264, DOUBLE, 16, SKEWED)
-
-
 GCPS = (33922, DOUBLE, 24, sum(((i, j, 0.0, 500000.0 + 3 * i + j, 4e6 - 2 * j, 0.0) for i in (5, 50) for j in (7, 31)), ()))
-
-
 RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
 LAB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-
-
 GRAY_PROFILE = imagecodecs.cms_profile("gray", whitepoint=[0.3127, 0.3290, 1.0], gamma=2.2)
-
-
 PACKET = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>'
 
 

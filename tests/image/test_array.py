@@ -17,8 +17,6 @@ from streamgmm.options import ReadOptions
 from ..images import posterized, read, smooth, whole
 
 IMAGE = smooth(40, 50, 4, np.uint16)
-
-
 ARRAYS = {
     "gray": IMAGE[:, :, 0],
     "one band": IMAGE[:, :, :1],

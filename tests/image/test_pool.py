@@ -51,6 +51,13 @@ def pool():
         yield pool
 
 
+@pytest.fixture(autouse=True)
+def _leave_nothing_open():
+    """Close what copies of images have opened."""
+    with pool_of_this_process():
+        yield
+
+
 @pytest.fixture
 def opened(monkeypatch):
     """The files that were opened, in order."""
@@ -258,8 +265,16 @@ def test_an_image_is_little_more_than_the_name_of_its_file(tmp_path, pool):
     assert isinstance(copy, PooledImage)
     assert (copy.name, copy.shape, copy.dtype, copy.state) == (image.name, image.shape, image.dtype, image.state)
     assert copy.metadata == image.metadata
-    with pool_of_this_process():  # closes it
-        pass
+
+
+@pytest.mark.parametrize("nodata", [None, 3, float("nan")], ids=str)
+def test_copies_of_an_image_share_its_file(nodata, paths, pool, opened):
+    images = pool.open(paths[:2], ReadOptions(nodata=nodata), BUDGET)
+    copies = [pickle.loads(pickle.dumps(image)) for image in 3 * images]
+    del opened[:]
+    for copy in copies:
+        copy.read(WHOLE)
+    assert opened == ["0.tif", "1.png"]
 
 
 def test_blocks_are_read_the_same_in_another_process(tmp_path, pool, monkeypatch):

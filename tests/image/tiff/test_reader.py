@@ -129,7 +129,6 @@ def test_a_tiff_keeps_no_pixels_and_knows_its_file(tmp_path):
 
 # --- Of the collection
 
-
 SEQUENCES = {
     "1c-6b-miniswhite-79cafbb6": 6,
     "1c-7b-9c61ba70": 7,

@@ -72,7 +72,6 @@ def test_georeferencing_keeps_its_values_and_types(byteorder, bigtiff, tiff):
 
 # --- GDAL's metadata
 
-
 ITEMS = (
     '<GDALMetadata>\n  <Item name="SENSOR">ä &lt; b</Item>\n  <Item name="NAME" domain="TILING_SCHEME">x</Item>\n'
     '  <Item name="WEBP_LEVEL" domain="IMAGE_STRUCTURE">75</Item>\n'
@@ -415,7 +414,6 @@ def test_a_tag_is_carried_over_or_structural_and_known_by_name():
 
 
 # --- Damaged and hostile files
-
 
 WHOLE = (
     SCALE,

@@ -18,14 +18,8 @@ HEIGHT, WIDTH = 37, 43
 LAYOUTS = {"tiled": {"tile": (16, 32)}, "striped": {"rowsperstrip": 16}}
 
 write = partial(tifffile.imwrite, metadata=None)
-
-
 BT601, BT709 = (0.299, 0.587, 0.114), (0.2126, 0.7152, 0.0722)
-
-
 FULL_RANGE, VIDEO_RANGE = (0, 255, 128, 255, 128, 255), (16, 235, 128, 240, 128, 240)
-
-
 SUBSAMPLINGS = [(1, 1), (2, 1), (1, 2), (2, 2), (2, 4), (4, 1), (4, 2), (4, 4)]
 
 
