@@ -97,9 +97,9 @@ def test_those_read_last_stay_open(paths, pool, opened, monkeypatch):
     monkeypatch.setattr(module, "OPEN", 2)
     images = pool.open(paths[:3], ReadOptions(), BUDGET)
     del opened[:]
-    for number in (2, 1, 2, 0, 2, 1):
+    for number in (1, 0, 1, 0, 2, 0):
         images[number].read(WHOLE)
-    assert opened == ["0.tif", "1.png"]
+    assert opened == ["0.tif", "2.tif"]
 
 
 def test_threads_read_many_files_at_once(paths, pixels, pool, monkeypatch):
@@ -145,7 +145,7 @@ def test_threads_that_need_the_same_file_open_it_once(paths, pool, opened, monke
 
 
 def test_a_fit_of_many_files_is_that_of_their_arrays(paths, pixels, monkeypatch):
-    expected, _ = streamgmm.fit_image(pixels, n_components=4, method="stream")
+    expected, _ = streamgmm.fit_image(pixels, n_components=4, method="stream", threads=1)
     monkeypatch.setattr(module, "OPEN", 2)
     mixture, _ = streamgmm.fit_image(paths, n_components=4, method="stream")
     assert mixture.to_json() == expected.to_json()
