@@ -83,7 +83,8 @@ def warm_up() -> None:
     """Load what the command needs, kernels for every type of sample included, and leave no thread behind."""
     import numpy as np
 
-    from streamgmm.image import raster, tiff  # noqa: F401
+    import streamgmm.image.raster
+    import streamgmm.image.tiff.reader  # noqa: F401
     from streamgmm.jobs.quantize import quantize
 
     generator = np.random.default_rng(0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from streamgmm.image.image import MaskedPixels
 from streamgmm.image.open import open_image
 from streamgmm.image.tiles import Window
 
@@ -23,6 +24,17 @@ def smooth(height, width, bands=3, dtype=np.uint8, seed=0):
     ]
     values = 0.5 + 0.4 * np.stack(waves, axis=-1) + generator.normal(0, 0.02, (height, width, bands))
     return (values.clip(0, 1) * np.iinfo(dtype).max).astype(dtype)
+
+
+def random_samples(height, width, bands, dtype, seed=0):
+    """Samples over the whole range of a type, its ends among them, or floats about 0; shape (height, width, bands)."""
+    generator, dtype = np.random.default_rng([seed, bands]), np.dtype(dtype)
+    if dtype.kind == "f":
+        return generator.normal(0, 100, (height, width, bands)).astype(dtype)
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    pixels = generator.integers(low, high, (height, width, bands), dtype, endpoint=True)
+    pixels[0, :2] = [[low], [high]]
+    return pixels
 
 
 def posterized(height, width, n_colors, bands=3, dtype=np.uint8, seed=0):
@@ -63,6 +75,41 @@ def read(source, window=None, **options):
     """The pixels of a file or an array, or of a window of it, and which are valid."""
     with closing(open_image(source, **options)) as image:
         return whole(image) if window is None else image.read(window)
+
+
+def read_checked(source, **options):
+    """All of a file or an array, of which a window must be a part."""
+    with closing(open_image(source, **options)) as image:
+        pixels, valid = whole(image)
+        assert (pixels.shape, pixels.dtype) == (image.shape, image.dtype)
+        assert valid is None or image.maskable
+        height, width, _ = image.shape
+        inside = Window(height // 4, width // 5, -(-height // 2), -(-width // 2))
+        part, shown = image.read(inside)
+        np.testing.assert_array_equal(part, pixels[inside.slices])
+        expected = np.ones(pixels.shape[:2], bool) if valid is None else valid
+        np.testing.assert_array_equal(np.ones(part.shape[:2], bool) if shown is None else shown, expected[inside.slices])
+        return MaskedPixels(np.array(pixels), valid)
+
+
+def pixels_of(source, **options):
+    """All of a file or an array, of which nothing may be masked."""
+    pixels, valid = read_checked(source, **options)
+    assert valid is None
+    return pixels
+
+
+def with_tags(path, values, page=0):
+    """Overwrite the values of tags of a page of a TIFF."""
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for code, value in values.items():
+            tiff.pages[page].tags[code].overwrite(value)
+    return path
+
+
+def n_open_files():
+    """How many files this process has open, as Linux tells."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def segments(path):

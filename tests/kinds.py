@@ -59,13 +59,13 @@ def hole() -> np.ndarray:
 
 
 RGB = Picture(smooth(HEIGHT, WIDTH))
-GREY = Picture(RGB.pixels[:, :, :1])
+GRAY = Picture(RGB.pixels[:, :, :1])
 RGB16 = Picture(smooth(HEIGHT, WIDTH, dtype=np.uint16))
-GREY16 = Picture(RGB16.pixels[:, :, :1])
+GRAY16 = Picture(RGB16.pixels[:, :, :1])
 FEW = Picture(RGB.pixels // np.uint8([64, 128, 128]) * np.uint8([80, 200, 200]))  # 16 colors
 FLOAT = Picture((RGB16.pixels / 1000 - 20).astype(np.float32))
 HALF = Picture((RGB16.pixels / 1000 - 20).astype(np.float16).astype(np.float32))
-DOUBLE = Picture(GREY16.pixels / 7e300)
+DOUBLE = Picture(GRAY16.pixels / 7e300)
 INT32, UINT32 = (Picture(scaled(RGB16.pixels, *ends, "f8")) for ends in ((-(2**31), 2**31 - 1), (0, 2**32 - 1)))
 BANDS = {(n, dtype): Picture(smooth(HEIGHT, WIDTH, n, dtype)) for n, dtype in ((6, "u1"), (8, "u2"))}
 BANDS[32, "u1"] = Picture(smooth(32, 48, 32))
@@ -77,7 +77,7 @@ PAGES = [smooth(HEIGHT, WIDTH, seed=seed) for seed in range(3)]
 STACK = Picture(np.concatenate(PAGES))  # one below the other
 # Nothing black is left but what is masked, so that nodata can be 0.
 HOLED = Picture(np.where(hole()[..., None], np.maximum(RGB.pixels, 1), 0).astype(np.uint8), hole())
-HOLED_GREY = Picture(HOLED.pixels[:, :, :1], hole())
+HOLED_GRAY = Picture(HOLED.pixels[:, :, :1], hole())
 HOLED_FLOAT = Picture(np.where(hole()[..., None], FLOAT.pixels, np.float32("nan")), hole())
 INKS = smooth(HEIGHT, WIDTH, 4, seed=5)
 THIN = np.rint(RGB.pixels * (90 / 255)).astype(np.uint8)  # multiplied with an alpha of 90

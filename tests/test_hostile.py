@@ -74,7 +74,7 @@ def packed(value):
     return TYPES[array.dtype.str[1:]], array.size, array.tobytes()
 
 
-GREY = {
+GRAY = {
     "ImageWidth": SIDE,
     "ImageLength": SIDE,
     "BitsPerSample": 8,
@@ -85,15 +85,15 @@ GREY = {
     "RowsPerStrip": SIDE,
     "StripByteCounts": SIDE * SIDE,
 }
-TILED = {name: value for name, value in GREY.items() if "Strip" not in name} | {
+TILED = {name: value for name, value in GRAY.items() if "Strip" not in name} | {
     "TileWidth": SIDE,
     "TileLength": SIDE,
     "TileOffsets": DATA,
     "TileByteCounts": SIDE * SIDE,
 }
-PALETTE = GREY | {"PhotometricInterpretation": 3}
-MASK = GREY | {"NewSubfileType": 4, "PhotometricInterpretation": 4, "BitsPerSample": 1, "StripByteCounts": SIDE * SIDE // 8}
-REDUCED = GREY | {"NewSubfileType": 1, "ImageWidth": 8, "ImageLength": 8, "RowsPerStrip": 8, "StripByteCounts": 64}
+PALETTE = GRAY | {"PhotometricInterpretation": 3}
+MASK = GRAY | {"NewSubfileType": 4, "PhotometricInterpretation": 4, "BitsPerSample": 1, "StripByteCounts": SIDE * SIDE // 8}
+REDUCED = GRAY | {"NewSubfileType": 1, "ImageWidth": 8, "ImageLength": 8, "RowsPerStrip": 8, "StripByteCounts": 64}
 SMALL_MASK = MASK | {"ImageWidth": 8, "ImageLength": 8, "RowsPerStrip": 8, "StripByteCounts": 8}
 LAUGHS = b"".join(b'<!ENTITY e%d "%s">' % (i, b"&e%d;" % (i - 1) * 10) for i in range(1, 12))
 ENTITY_BOMB = (
@@ -140,46 +140,46 @@ def png(width, height, *chunks):
 
 TALL = deflate_bomb(16)
 SOUND = {
-    "strips": tiff(GREY),
+    "strips": tiff(GRAY),
     "tiles": tiff(TILED),
-    "BigTIFF": tiff(GREY, big=True),
+    "BigTIFF": tiff(GRAY, big=True),
     "compressed": compressed(DEFLATE, zlib.compress(PIXELS)),
-    "pages": tiff(GREY, GREY),
+    "pages": tiff(GRAY, GRAY),
 }
 CRAFTED = {
-    "IFDs in a loop": tiff(GREY, GREY, after=FIRST),
-    "an IFD behind itself": tiff(GREY, after=FIRST),
-    "5000 IFDs": tiff(*[GREY] * 5000),
+    "IFDs in a loop": tiff(GRAY, GRAY, after=FIRST),
+    "an IFD behind itself": tiff(GRAY, after=FIRST),
+    "5000 IFDs": tiff(*[GRAY] * 5000),
     "no IFD": tiff(),
-    "next IFD beyond the file": tiff(GREY, after=BEYOND),
-    "SubIFD that is its parent": tiff(GREY | {"SubIFDs": FIRST}),
-    "SubIFD that is its own": tiff(GREY | {"SubIFDs": SECOND}, GREY | {"SubIFDs": SECOND}),
-    "SubIFDs that are each other's": tiff(GREY | {"SubIFDs": SECOND}, GREY | {"SubIFDs": FIRST}),
-    "SubIFD beyond the file": tiff(GREY | {"SubIFDs": BEYOND}),
-    "SubIFD in the pixels": tiff(GREY | {"SubIFDs": DATA}),
-    "4 billion SubIFDs": tiff(GREY | {"SubIFDs": (LONG, 2**32 - 1, struct.pack("<I", FIRST))}),
-    "strip beyond the file": tiff(GREY | {"StripOffsets": BEYOND}),
+    "next IFD beyond the file": tiff(GRAY, after=BEYOND),
+    "SubIFD that is its parent": tiff(GRAY | {"SubIFDs": FIRST}),
+    "SubIFD that is its own": tiff(GRAY | {"SubIFDs": SECOND}, GRAY | {"SubIFDs": SECOND}),
+    "SubIFDs that are each other's": tiff(GRAY | {"SubIFDs": SECOND}, GRAY | {"SubIFDs": FIRST}),
+    "SubIFD beyond the file": tiff(GRAY | {"SubIFDs": BEYOND}),
+    "SubIFD in the pixels": tiff(GRAY | {"SubIFDs": DATA}),
+    "4 billion SubIFDs": tiff(GRAY | {"SubIFDs": (LONG, 2**32 - 1, struct.pack("<I", FIRST))}),
+    "strip beyond the file": tiff(GRAY | {"StripOffsets": BEYOND}),
     "tile beyond the file": tiff(TILED | {"TileOffsets": BEYOND}),
     "tile longer than the file": tiff(TILED | {"TileByteCounts": BEYOND}),
-    "strip longer than the file": tiff(GREY | {"StripByteCounts": 2**32 - 1}),
+    "strip longer than the file": tiff(GRAY | {"StripByteCounts": 2**32 - 1}),
     "compressed tile longer than the file": compressed(DEFLATE, zlib.compress(PIXELS), TileByteCounts=BEYOND),
     "tile of no bytes": tiff(TILED | {"TileByteCounts": 0}),
-    "offsets that end beyond 2^64": tiff(GREY | {"StripOffsets": np.uint64(2**64 - 1)}, big=True),
-    "strips that overlap the header": tiff(GREY | {"StripOffsets": 0}),
-    "width and height of 2^31": tiff(GREY | {"ImageWidth": 2**31, "ImageLength": 2**31}),
+    "offsets that end beyond 2^64": tiff(GRAY | {"StripOffsets": np.uint64(2**64 - 1)}, big=True),
+    "strips that overlap the header": tiff(GRAY | {"StripOffsets": 0}),
+    "width and height of 2^31": tiff(GRAY | {"ImageWidth": 2**31, "ImageLength": 2**31}),
     "tiles of 2^31 x 2^31": tiff(TILED | {"ImageWidth": 2**31, "ImageLength": 2**31}),
     "width and height of 2^32 - 1, deflate": compressed(
-        DEFLATE, zlib.compress(PIXELS), GREY, ImageWidth=2**32 - 1, ImageLength=2**32 - 1, RowsPerStrip=2**32 - 1
+        DEFLATE, zlib.compress(PIXELS), GRAY, ImageWidth=2**32 - 1, ImageLength=2**32 - 1, RowsPerStrip=2**32 - 1
     ),
-    "width of 0": tiff(GREY | {"ImageWidth": 0}),
-    "height of 0": tiff(GREY | {"ImageLength": 0}),
-    **{f"{bits} bits per sample": tiff(GREY | {"BitsPerSample": bits}) for bits in (0, 7, 3000, 65535)},
-    "other bits in each sample": tiff(GREY | {"BitsPerSample": np.array([8, 16, 3], np.uint16), "SamplesPerPixel": 3}),
-    **{f"{samples} samples": tiff(GREY | {"SamplesPerPixel": samples}) for samples in (0, 65535)},
+    "width of 0": tiff(GRAY | {"ImageWidth": 0}),
+    "height of 0": tiff(GRAY | {"ImageLength": 0}),
+    **{f"{bits} bits per sample": tiff(GRAY | {"BitsPerSample": bits}) for bits in (0, 7, 3000, 65535)},
+    "other bits in each sample": tiff(GRAY | {"BitsPerSample": np.array([8, 16, 3], np.uint16), "SamplesPerPixel": 3}),
+    **{f"{samples} samples": tiff(GRAY | {"SamplesPerPixel": samples}) for samples in (0, 65535)},
     "65535 samples, deflate": compressed(DEFLATE, zlib.compress(PIXELS), SamplesPerPixel=65535),
     "20000 samples, deflate": compressed(DEFLATE, zlib.compress(bytes(SIDE * SIDE * 20000)), SamplesPerPixel=20000),
-    "65535 planes": tiff(GREY | {"SamplesPerPixel": 65535, "PlanarConfiguration": 2}),
-    **{f"{rows} rows per strip": tiff(GREY | {"RowsPerStrip": rows}) for rows in (0, 2**32 - 1)},
+    "65535 planes": tiff(GRAY | {"SamplesPerPixel": 65535, "PlanarConfiguration": 2}),
+    **{f"{rows} rows per strip": tiff(GRAY | {"RowsPerStrip": rows}) for rows in (0, 2**32 - 1)},
     **{
         f"tiles of {width} x {height}": tiff(TILED | {"TileWidth": width, "TileLength": height})
         for width, height in ((0, 0), (0, SIDE), (16, 1 << 20), (1 << 20, 1 << 20), (2**32 - 1, 2**32 - 1))
@@ -188,7 +188,7 @@ CRAFTED = {
         DEFLATE, TALL, TileWidth=16, TileLength=1 << 20, TileOffsets=np.full(4, DATA), TileByteCounts=np.full(4, len(TALL))
     ),
     "60000 x 60000 in a deflate strip": compressed(
-        DEFLATE, zlib.compress(PIXELS), GREY, ImageWidth=60000, ImageLength=60000, RowsPerStrip=60000
+        DEFLATE, zlib.compress(PIXELS), GRAY, ImageWidth=60000, ImageLength=60000, RowsPerStrip=60000
     ),
     "no color map": tiff(PALETTE),
     "color map of 3": tiff(PALETTE | {"ColorMap": np.arange(3, dtype=np.uint16)}),
@@ -196,10 +196,10 @@ CRAFTED = {
     "color map of text": tiff(PALETTE | {"ColorMap": b"red, green, blue" * 48}),
     "color map beyond the file": tiff(PALETTE | {"ColorMap": (SHORT, 768, struct.pack("<I", BEYOND))}),
     "palette of 65535 bits": tiff(PALETTE | {"BitsPerSample": 65535, "ColorMap": np.arange(768, dtype=np.uint16)}),
-    "extra samples where there are none": tiff(GREY | {"ExtraSamples": np.zeros(9, np.uint16)}),
-    "extra sample of a kind unknown": tiff(GREY | {"ExtraSamples": np.uint16(999)}),
-    "65535 extra samples": tiff(GREY | {"ExtraSamples": np.ones(65535, np.uint16)}),
-    "RGB of one sample": tiff(GREY | {"PhotometricInterpretation": 2}),
+    "extra samples where there are none": tiff(GRAY | {"ExtraSamples": np.zeros(9, np.uint16)}),
+    "extra sample of a kind unknown": tiff(GRAY | {"ExtraSamples": np.uint16(999)}),
+    "65535 extra samples": tiff(GRAY | {"ExtraSamples": np.ones(65535, np.uint16)}),
+    "RGB of one sample": tiff(GRAY | {"PhotometricInterpretation": 2}),
     "deflate bomb": compressed(DEFLATE, deflate_bomb()),
     "deflate bomb of 256 x 256": compressed(
         DEFLATE, deflate_bomb(), ImageWidth=256, ImageLength=256, TileWidth=256, TileLength=256
@@ -210,58 +210,58 @@ CRAFTED = {
     "Zstandard bomb": compressed(ZSTD, zstd_bomb()),
     "JPEG of other dimensions": compressed(JPEG, jpeg(65500, 65500)),
     "JPEG of 25000 x 25000 in a tile of 64 x 64": compressed(JPEG, jpeg(25000, 25000)),
-    "JPEG strip of other dimensions": compressed(JPEG, jpeg(65500, 65500), GREY),
+    "JPEG strip of other dimensions": compressed(JPEG, jpeg(65500, 65500), GRAY),
     "JPEG without tables": compressed(JPEG, jpeg(SIDE, SIDE), JPEGTables=(UNDEFINED, 4, b"\xff\xd8\xff\xd9")),
     "JPEG tables of rubbish": compressed(JPEG, jpeg(SIDE, SIDE), JPEGTables=(UNDEFINED, 4096, PIXELS)),
     "LZMA of rubbish": compressed(LZMA, PIXELS),
     **{
         f"codec {codec} of rubbish": compressed(codec, PIXELS) for codec in (5, 32773, 34712, 34887, 34933, 50001, 50002, 34892)
     },
-    "width of text": tiff(GREY | {"ImageWidth": b"64"}),
-    "width of a float": tiff(GREY | {"ImageWidth": np.float64(64)}),
-    "width of NaN": tiff(GREY | {"ImageWidth": np.float32("nan")}),
-    "offsets of floats": tiff(GREY | {"StripOffsets": np.float32(DATA)}),
+    "width of text": tiff(GRAY | {"ImageWidth": b"64"}),
+    "width of a float": tiff(GRAY | {"ImageWidth": np.float64(64)}),
+    "width of NaN": tiff(GRAY | {"ImageWidth": np.float32("nan")}),
+    "offsets of floats": tiff(GRAY | {"StripOffsets": np.float32(DATA)}),
     "byte counts of text": tiff(TILED | {"TileByteCounts": b"4096"}),
-    "compression of text": tiff(GREY | {"Compression": b"lzw"}),
-    "two widths": tiff(GREY | {"ImageWidth": np.array([SIDE, SIDE])}),
-    "type unknown": tiff(GREY | {"ImageWidth": (99, 1, b"@")}),
-    "4 billion offsets": tiff(GREY | {"StripOffsets": (LONG, 2**32 - 1, struct.pack("<I", DATA))}),
-    "2^63 offsets": tiff(GREY | {"StripOffsets": (LONG8, 2**63, struct.pack("<Q", DATA))}, big=True),
-    "2^64 - 1 widths": tiff(GREY | {"ImageWidth": (LONG8, 2**64 - 1, struct.pack("<Q", DATA))}, big=True),
-    "2^63 tags": tiff(GREY, big=True)[:FIRST] + struct.pack("<Q", 2**63) + tiff(GREY, big=True)[FIRST + 8 :],
-    "65535 tags": tiff(GREY)[:FIRST] + b"\xff\xff" + tiff(GREY)[FIRST + 2 :],
+    "compression of text": tiff(GRAY | {"Compression": b"lzw"}),
+    "two widths": tiff(GRAY | {"ImageWidth": np.array([SIDE, SIDE])}),
+    "type unknown": tiff(GRAY | {"ImageWidth": (99, 1, b"@")}),
+    "4 billion offsets": tiff(GRAY | {"StripOffsets": (LONG, 2**32 - 1, struct.pack("<I", DATA))}),
+    "2^63 offsets": tiff(GRAY | {"StripOffsets": (LONG8, 2**63, struct.pack("<Q", DATA))}, big=True),
+    "2^64 - 1 widths": tiff(GRAY | {"ImageWidth": (LONG8, 2**64 - 1, struct.pack("<Q", DATA))}, big=True),
+    "2^63 tags": tiff(GRAY, big=True)[:FIRST] + struct.pack("<Q", 2**63) + tiff(GRAY, big=True)[FIRST + 8 :],
+    "65535 tags": tiff(GRAY)[:FIRST] + b"\xff\xff" + tiff(GRAY)[FIRST + 2 :],
     **{
-        f"nodata of {text.decode()[:9]}": tiff(GREY | {"GDAL_NODATA": text})
+        f"nodata of {text.decode()[:9]}": tiff(GRAY | {"GDAL_NODATA": text})
         for text in (b"nothing", b"nan", b"1e999", b"-1", b"9" * 5000, b"")
     },
-    "nodata of bytes": tiff(GREY | {"GDAL_NODATA": np.arange(9, dtype=np.uint8)}),
+    "nodata of bytes": tiff(GRAY | {"GDAL_NODATA": np.arange(9, dtype=np.uint8)}),
     "nodata for a tile of no bytes": tiff(TILED | {"GDAL_NODATA": b"what", "TileByteCounts": 0}),
-    "entity bomb": tiff(GREY | {"GDAL_METADATA": ENTITY_BOMB}),
-    "entity bomb as a description": tiff(GREY | {"ImageDescription": ENTITY_BOMB}),
-    "metadata that is no XML": tiff(GREY | {"GDAL_METADATA": b"<GDALMetadata><Item"}),
-    "profile of rubbish": tiff(GREY | {"InterColorProfile": (UNDEFINED, 4096, PIXELS)}),
-    "profile beyond the file": tiff(GREY | {"InterColorProfile": (UNDEFINED, BEYOND, struct.pack("<I", DATA))}),
+    "entity bomb": tiff(GRAY | {"GDAL_METADATA": ENTITY_BOMB}),
+    "entity bomb as a description": tiff(GRAY | {"ImageDescription": ENTITY_BOMB}),
+    "metadata that is no XML": tiff(GRAY | {"GDAL_METADATA": b"<GDALMetadata><Item"}),
+    "profile of rubbish": tiff(GRAY | {"InterColorProfile": (UNDEFINED, 4096, PIXELS)}),
+    "profile beyond the file": tiff(GRAY | {"InterColorProfile": (UNDEFINED, BEYOND, struct.pack("<I", DATA))}),
     "georeferencing of rubbish": tiff(
-        GREY
+        GRAY
         | {
             "GeoKeyDirectoryTag": np.full(8, 65535, np.uint16),
             "ModelPixelScaleTag": np.float64("nan"),
             "ModelTiepointTag": b"?",
         }
     ),
-    "resolution of nothing by nothing": tiff(GREY | {"XResolution": (RATIONAL, 1, bytes(8)), "ResolutionUnit": 77}),
-    "orientation of 77": tiff(GREY | {"Orientation": np.uint16(77)}),
-    "mask": tiff(GREY, MASK),
-    "mask of another size": tiff(GREY, SMALL_MASK),
-    "mask beyond the file": tiff(GREY, MASK | {"StripOffsets": BEYOND}),
-    "mask of 2^31 x 2^31": tiff(GREY, MASK | {"ImageWidth": 2**31, "ImageLength": 2**31}),
-    "two masks": tiff(GREY, MASK, SMALL_MASK),
+    "resolution of nothing by nothing": tiff(GRAY | {"XResolution": (RATIONAL, 1, bytes(8)), "ResolutionUnit": 77}),
+    "orientation of 77": tiff(GRAY | {"Orientation": np.uint16(77)}),
+    "mask": tiff(GRAY, MASK),
+    "mask of another size": tiff(GRAY, SMALL_MASK),
+    "mask beyond the file": tiff(GRAY, MASK | {"StripOffsets": BEYOND}),
+    "mask of 2^31 x 2^31": tiff(GRAY, MASK | {"ImageWidth": 2**31, "ImageLength": 2**31}),
+    "two masks": tiff(GRAY, MASK, SMALL_MASK),
     "mask that is its own": tiff(MASK, after=FIRST),
-    "masks in a loop": tiff(GREY | {"Software": b"one"}, MASK, after=SECOND),
-    "levels in a loop": tiff(GREY | {"Software": b"one"}, REDUCED, after=SECOND),
-    "mask in a SubIFD": tiff(GREY | {"SubIFDs": SECOND}, MASK),
-    "mask of another size in a SubIFD": tiff(GREY | {"SubIFDs": SECOND}, SMALL_MASK),
-    "levels larger than the image": tiff(GREY, GREY | {"NewSubfileType": 1, "ImageWidth": 2**31, "ImageLength": 2**31}),
+    "masks in a loop": tiff(GRAY | {"Software": b"one"}, MASK, after=SECOND),
+    "levels in a loop": tiff(GRAY | {"Software": b"one"}, REDUCED, after=SECOND),
+    "mask in a SubIFD": tiff(GRAY | {"SubIFDs": SECOND}, MASK),
+    "mask of another size in a SubIFD": tiff(GRAY | {"SubIFDs": SECOND}, SMALL_MASK),
+    "levels larger than the image": tiff(GRAY, GRAY | {"NewSubfileType": 1, "ImageWidth": 2**31, "ImageLength": 2**31}),
     "PNG of 60000 x 60000": png(60000, 60000),
     "PNG whose text is a bomb": png(SIDE, SIDE, (b"zTXt", b"x\0\0" + deflate_bomb())),
     "PNG whose profile is a bomb": png(SIDE, SIDE, (b"iCCP", b"x\0\0" + deflate_bomb())),

@@ -36,13 +36,13 @@ from .kinds import (
     FEW,
     FLOAT,
     GEO,
-    GREY,
-    GREY16,
+    GRAY,
+    GRAY16,
     HALF,
     HEIGHT,
     HOLED,
     HOLED_FLOAT,
-    HOLED_GREY,
+    HOLED_GRAY,
     INKS,
     INT32,
     LAB,
@@ -160,8 +160,8 @@ def kinds_of_layouts() -> Iterator[tuple[str, Kind]]:
             f"RGB: {layout}, JPEG 2000",
             Kind(tiff(RGB, **place, compression="jpeg2000", compressionargs={"level": 40}), by_segment),
         )
-        yield f"gray: {layout}, uncompressed", Kind(tiff(GREY, **place), GREY)
-        yield f"gray: {layout}, JPEG", Kind(tiff(GREY, **place, **JPEG), by_gdal, 1)
+        yield f"gray: {layout}, uncompressed", Kind(tiff(GRAY, **place), GRAY)
+        yield f"gray: {layout}, JPEG", Kind(tiff(GRAY, **place, **JPEG), by_gdal, 1)
         yield f"16-bit RGB: {layout}, Deflate", Kind(tiff(RGB16, **place, compression="deflate"), RGB16)
 
 
@@ -190,13 +190,13 @@ KINDS: dict[str, Kind] = {
     "16-bit RGB: predictor 2, big-endian": Kind(tiff(RGB16, **DEFLATE, predictor=2, byteorder=">"), RGB16),
     "16-bit RGB: planar": Kind(tiff(RGB16, **DEFLATE, planarconfig="separate"), RGB16),
     "16-bit RGB: int16": Kind(tiff((RGB16.pixels ^ 32768).view(np.int16), **DEFLATE), RGB16),
-    "16-bit gray: uint16": Kind(tiff(GREY16), GREY16),
-    "16-bit gray: int16": Kind(tiff((GREY16.pixels ^ 32768).view(np.int16)), GREY16),
-    "16-bit gray: MinIsWhite": Kind(tiff(~GREY16.pixels, photometric="miniswhite"), GREY16),
-    "gray: signed bytes": Kind(tiff((GREY.pixels ^ 128).view(np.int8)), GREY),
-    "gray: MinIsWhite": Kind(tiff(~GREY.pixels, photometric="miniswhite"), GREY),
-    "gray: PNG": Kind(pillow(GREY.pixels[..., 0]), GREY, suffix=".png"),
-    "16-bit gray: PNG": Kind(pillow(GREY16.pixels[..., 0]), GREY16, suffix=".png"),
+    "16-bit gray: uint16": Kind(tiff(GRAY16), GRAY16),
+    "16-bit gray: int16": Kind(tiff((GRAY16.pixels ^ 32768).view(np.int16)), GRAY16),
+    "16-bit gray: MinIsWhite": Kind(tiff(~GRAY16.pixels, photometric="miniswhite"), GRAY16),
+    "gray: signed bytes": Kind(tiff((GRAY.pixels ^ 128).view(np.int8)), GRAY),
+    "gray: MinIsWhite": Kind(tiff(~GRAY.pixels, photometric="miniswhite"), GRAY),
+    "gray: PNG": Kind(pillow(GRAY.pixels[..., 0]), GRAY, suffix=".png"),
+    "16-bit gray: PNG": Kind(pillow(GRAY16.pixels[..., 0]), GRAY16, suffix=".png"),
     "uint32": Kind(tiff(UINT32.pixels.astype(np.uint32), **DEFLATE), UINT32),
     "int32": Kind(tiff(INT32.pixels.astype(np.int32), **DEFLATE), INT32),
     "int32, big-endian": Kind(tiff(INT32.pixels.astype(np.int32), byteorder=">"), INT32),
@@ -242,9 +242,9 @@ KINDS: dict[str, Kind] = {
     "masked RGB: absent tiles of tifffile": Kind(sparse_tifffile, HOLED),
     "masked RGB: PNG with alpha": Kind(pillow(with_alpha(HOLED)), HOLED, suffix=".png"),
     "masked RGB: WebP with alpha": Kind(pillow(with_alpha(HOLED), lossless=True, exact=True), HOLED, suffix=".webp"),
-    "masked gray: alpha": Kind(alpha(HOLED_GREY, extrasamples=["unassalpha"]), HOLED_GREY),
-    "masked gray: nodata of GDAL": Kind(gdal(HOLED_GREY, nodata=0), HOLED_GREY),
-    "masked gray: PNG with alpha": Kind(pillow(with_alpha(HOLED_GREY)), HOLED_GREY, suffix=".png"),
+    "masked gray: alpha": Kind(alpha(HOLED_GRAY, extrasamples=["unassalpha"]), HOLED_GRAY),
+    "masked gray: nodata of GDAL": Kind(gdal(HOLED_GRAY, nodata=0), HOLED_GRAY),
+    "masked gray: PNG with alpha": Kind(pillow(with_alpha(HOLED_GRAY)), HOLED_GRAY, suffix=".png"),
     # Pages and levels
     "stack": Kind(pages(*((page, {}) for page in PAGES)), STACK, options={"all_pages": True}),
     "stack, BigTIFF": Kind(pages(*((page, {}) for page in PAGES), bigtiff=True), STACK, options={"all_pages": True}),

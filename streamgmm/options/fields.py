@@ -89,7 +89,8 @@ class Options:
 
     def __post_init__(self):
         for field in fields(self):
-            if isinstance(value := getattr(self, field.name), list):
+            value = getattr(self, field.name)
+            if "spec" in field.metadata and isinstance(value, list):  # an option: what else is given stays what it is
                 object.__setattr__(self, field.name, tuple(value))
             _check(field, value)
 

@@ -10,21 +10,20 @@ import pytest
 import rasterio
 import rasterio.shutil
 import tifffile
-from PIL import Image
-from rasterio.enums import Resampling
 
 import streamgmm
 from streamgmm.errors import ImageReadError, OptionError
 from streamgmm.image.open import open_image, open_images
-from streamgmm.image.tiles import Window
 from streamgmm.options import ReadOptions
 
-from .conftest import shared_file
-from .images import smooth
+from ...conftest import shared_file
+from ...images import read, smooth, whole, with_tags
+from ..gdal import read_gdal, write_gdal
 
 HEIGHT, WIDTH = 96, 128
 REDUCED, MASK, REDUCED_MASK = 1, 4, 5  # NewSubfileType, tag 254
 TILED = {"tile": (16, 32), "compression": "deflate"}
+GDAL_TILED = {"photometric": "rgb", "tiled": True, "blockxsize": 32, "blockysize": 16, "compress": "deflate"}
 
 quantize = partial(streamgmm.quantize, threads=1, n_components=3)
 
@@ -48,20 +47,6 @@ def write_pages(path, pages, **options):
     return path
 
 
-def with_tags(path, page, values):
-    """Overwrite the values of tags of a page."""
-    with tifffile.TiffFile(path, mode="r+b") as tiff:
-        for code, value in values.items():
-            tiff.pages[page].tags[code].overwrite(value)
-    return path
-
-
-def read(path, **options):
-    with closing(open_image(path, **options)) as image:
-        pixels, valid = image.read(Window(0, 0, *image.shape[:2]))
-        return np.array(pixels), valid
-
-
 def check_read(expected, path, **options):
     """Compare what is read, where nothing is masked."""
     pixels, valid = read(path, **options)
@@ -80,7 +65,7 @@ def sizes(pictures):
 
 def all_pages(path):
     images = open_images(path, ReadOptions(all_pages=True), None)
-    pixels = [np.array(image.read(Window(0, 0, *image.shape[:2])).pixels) for image in images]
+    pixels = [whole(image).pixels for image in images]
     for image in images:
         image.close()
     return pixels
@@ -116,22 +101,10 @@ def test_a_level_that_is_not_there_is_refused_with_those_there_are(level, tmp_pa
         open_image(path, level=level)
 
 
-def test_pages_and_levels_of_other_than_tiff_are_refused(tmp_path):
-    Image.fromarray(picture(0)).save(path := tmp_path / "in.png")
-    for options in [{"page": 1}, {"level": 1}]:
-        with pytest.raises(OptionError, match="only TIFF files have pages and levels"):
-            open_image(path, **options)
-
-
-def test_a_page_and_all_pages_exclude_each_other():
-    with pytest.raises(OptionError, match="page and all-pages exclude each other"):
-        ReadOptions(page=0, all_pages=True)
-
-
 @pytest.mark.parametrize("kind", [REDUCED, MASK, REDUCED_MASK])
 def test_a_page_that_is_no_image_may_be_asked_for_by_its_number(kind, tmp_path):
     pages = [(picture(0), {}), (picture(1, 48, 64), {"subfiletype": REDUCED}), (picture(2), {})]
-    path = with_tags(write_pages(tmp_path / "in.tif", pages), 1, {254: kind})
+    path = with_tags(write_pages(tmp_path / "in.tif", pages), {254: kind}, page=1)
     check_read(pages[1][0], path, page=1)
     check_read(pages[2][0], path, page=2)
     assert len(all_pages(path)) == 2
@@ -274,31 +247,6 @@ def test_a_page_of_other_bands_or_shape_is_no_level(other, tmp_path):
 # --- What GDAL writes
 
 
-def write_gdal(path, pixels, mask=None, factors=(), **options):
-    height, width, bands = pixels.shape
-    profile = {"driver": "GTiff", "height": height, "width": width, "count": bands, "dtype": "uint8", "photometric": "rgb"}
-    tiles = {"tiled": True, "blockxsize": 32, "blockysize": 16, "compress": "deflate"}
-    with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path, "w", **profile | tiles | options) as file:
-            file.write(np.moveaxis(pixels, -1, 0))
-            if mask is not None:
-                file.write_mask(mask)
-        if factors:
-            with rasterio.open(path, "r+") as file:
-                file.build_overviews(factors, Resampling.nearest)
-    return path
-
-
-def gdal_level(path, level):
-    """Pixels and mask of a level as GDAL reads them."""
-    options = {} if level == 0 else {"overview_level": level - 1}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path, **options) as file:
-            return np.moveaxis(file.read(), 0, -1), file.dataset_mask() != 0
-
-
 def hole():
     mask = np.ones((HEIGHT, WIDTH), bool)
     mask[10:40, 20:90] = mask[70:, 100:] = mask[50:60:2, 3:40:2] = False
@@ -310,12 +258,12 @@ def hole():
 )
 def test_the_mask_is_that_of_the_level(options, tmp_path):
     options = {name: value for name, value in options.items() if value is not None}
-    path = write_gdal(tmp_path / "in.tif", picture(0), hole(), (2, 4), **options)
+    path = write_gdal(tmp_path / "in.tif", picture(0), hole(), (2, 4), **GDAL_TILED | options)
     assert levels(path) == ["128 x 96", "64 x 48", "32 x 24"]
     with tifffile.TiffFile(path) as tiff:
         assert sorted(page.subfiletype for page in tiff.pages) == [0, REDUCED, REDUCED, MASK, REDUCED_MASK, REDUCED_MASK]
     for level in range(3):
-        expected, mask = gdal_level(path, level)
+        expected, mask = read_gdal(path, level)
         pixels, valid = read(path, level=level)
         np.testing.assert_array_equal(valid, mask)
         np.testing.assert_array_equal(pixels[valid], expected[mask])
@@ -328,7 +276,7 @@ def test_the_mask_is_that_of_the_level(options, tmp_path):
 def test_a_mask_of_any_bits_and_layout_masks_where_it_is_0(layout, bits, tmp_path):
     mask = hole() if bits == 1 else np.where(hole(), 200, 0).astype(np.uint8)
     pages = [(picture(0), TILED), (mask, layout | {"subfiletype": REDUCED})]
-    path = with_tags(write_pages(tmp_path / "in.tif", pages), 1, {254: MASK, 262: 4})
+    path = with_tags(write_pages(tmp_path / "in.tif", pages), {254: MASK, 262: 4}, page=1)
     pixels, valid = read(path)
     np.testing.assert_array_equal(pixels, picture(0))
     np.testing.assert_array_equal(valid, hole())
@@ -381,7 +329,7 @@ def test_a_cloud_optimized_geotiff_has_the_levels_that_gdal_sees(mask, tmp_path)
         rasterio.shutil.copy(source, path := tmp_path / "in.tif", driver="COG", blocksize=128, compress="deflate")
     assert levels(path) == ["256 x 192", "128 x 96"]
     for level in range(2):
-        expected, shown = gdal_level(path, level)
+        expected, shown = read_gdal(path, level)
         pixels, valid = read(path, level=level)
         np.testing.assert_array_equal(np.ones(pixels.shape[:2], bool) if valid is None else valid, shown)
         np.testing.assert_array_equal(pixels[shown], expected[shown])
@@ -477,7 +425,7 @@ def test_levels_of_the_collection_are_those_gdal_reads(name, expected):
     found = levels(path)
     assert found[: len(expected)] == expected
     for level in range(len(found)):
-        pixels, _ = gdal_level(path, level)
+        pixels, _ = read_gdal(path, level)
         np.testing.assert_allclose(read(path, level=level)[0].astype(int), pixels.astype(int), atol=1)
 
 
@@ -485,7 +433,7 @@ def test_levels_of_the_collection_are_those_gdal_reads(name, expected):
 @pytest.mark.parametrize("bits", [1, 8])
 def test_masks_of_the_collection_are_those_gdal_reads(bits):
     path = shared_file(f"variants/gdal__test3_with_mask_{bits}bit.tif")
-    expected, mask = gdal_level(path, 0)
+    expected, mask = read_gdal(path)
     pixels, valid = read(path)
     np.testing.assert_array_equal(valid, mask)
     np.testing.assert_array_equal(pixels, expected)

@@ -1,98 +1,47 @@
 """What is carried over means the same to programs nobody here wrote, and what is not is named."""
 
 import io
-import warnings
-from datetime import datetime
 
-import imagecodecs
 import numpy as np
 import openslide
 import pytest
-import rasterio
-import rasterio.transform
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image
 
 from streamgmm.image.metadata import Metadata, srgb_profile
-from streamgmm.image.raster import _carried_over as carried_over_raster
 from streamgmm.image.tiff.tags import CARRIED, STRUCTURAL, carried_over
 
-from .conftest import SHARED, shared_file
-
-BYTE, ASCII, SHORT, LONG, UNDEFINED, DOUBLE = 1, 2, 3, 4, 7, 12
-
-UTM_AREA = (34735, SHORT, 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633))
-UTM_POINT = (34735, SHORT, 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 2, 3072, 0, 1, 32633))
-SCALE = (33550, DOUBLE, 3, (0.3, 0.7, 0.0))
-TIEPOINT = (33922, DOUBLE, 6, (5.0, 3.0, 0.0, 500000.1, 4000000.2, 0.0))
-SKEWED = (0.3, 0.01, 0, 500000.1, 0.02, -0.7, 0, 4000000.2, 0, 0, 0, 0, 0, 0, 0, 1.0)
-TRANSFORMATION = (34264, DOUBLE, 16, SKEWED)
-GCPS = (33922, DOUBLE, 24, sum(((i, j, 0.0, 500000.0 + 3 * i + j, 4e6 - 2 * j, 0.0) for i in (5, 50) for j in (7, 31)), ()))
-RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-LAB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-GRAY_PROFILE = imagecodecs.cms_profile("gray", whitepoint=[0.3127, 0.3290, 1.0], gamma=2.2)
-PACKET = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>'
-
-
-def write(path, *tags, shape=(40, 60, 3), **options):
-    options = {"metadata": None, "photometric": "rgb"} | options
-    tifffile.imwrite(path, np.zeros(shape, np.uint8), extratags=[(*tag, True) for tag in tags], **options)
-    return path
-
-
-def write_metadata(path, metadata, shape):
-    """Write a palette TIFF without pixels that has what was carried over."""
-    with tifffile.TiffWriter(path) as writer:
-        writer.write(
-            None,
-            shape=shape,
-            dtype=np.uint8,
-            tile=(64, 64),
-            photometric="palette",
-            colormap=np.zeros((3, 256), np.uint16),
-            metadata=None,
-            extratags=[(*tag, True) for tag in metadata.tags],
-            resolution=metadata.resolution,
-            resolutionunit=metadata.resolution_unit,
-            iccprofile=metadata.icc,
-            description=metadata.description and metadata.description.encode(),
-        )
-    return path
-
-
-def read(path, colors_converted=False):
-    with tifffile.TiffFile(path) as tiff:
-        return carried_over(tiff.pages.first, colors_converted=colors_converted)
-
-
-@pytest.fixture
-def tiff(tmp_path):
-    """Write a TIFF of some tags, and return what is carried over from it."""
-    return lambda *tags, **options: read(write(tmp_path / "in.tif", *tags, **options))
-
-
-def raster(path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        return rasterio.open(path)
-
-
-def georeferencing(path):
-    with raster(path) as image:
-        points, crs = image.gcps
-        gcps = [(point.row, point.col, point.x, point.y, point.z) for point in points]
-        rpcs = image.rpcs and image.rpcs.to_gdal()
-        return image.crs, image.transform, image.bounds, gcps, crs, rpcs, image.tags().get("AREA_OR_POINT")
+from ...conftest import SHARED, shared_file
+from ..gdal import open_gdal
+from ..tagged import (
+    ASCII,
+    BYTE,
+    DOUBLE,
+    GRAY_PROFILE,
+    LAB_PROFILE,
+    LONG,
+    PACKET,
+    RGB_PROFILE,
+    SCALE,
+    SHORT,
+    TIEPOINT,
+    TRANSFORMATION,
+    UNDEFINED,
+    UTM_AREA,
+    georeferencing,
+    read,
+    write,
+    write_metadata,
+)
 
 
 def name_of(tag):
     return tifffile.TIFF.TAGS[tag[0]]
 
 
-# Georeferencing
+# --- Georeferencing
 
 
 @pytest.mark.collection
@@ -100,7 +49,7 @@ def name_of(tag):
 def test_a_geotiff_stays_where_it_is(name, tmp_path):
     path = shared_file(name)
     expected = georeferencing(path)
-    with raster(path) as image:
+    with open_gdal(path) as image:
         output = write_metadata(tmp_path / "out.tif", read(path), image.shape)
     assert georeferencing(output) == expected
 
@@ -121,53 +70,7 @@ def test_georeferencing_keeps_its_values_and_types(byteorder, bigtiff, tiff):
     assert [tag[2] for tag in carried] == [len(tag[3]) for tag in carried]
 
 
-@pytest.mark.parametrize("keys", [UTM_AREA, UTM_POINT], ids=["area", "point"])
-@pytest.mark.parametrize("tags", [(SCALE, TIEPOINT), (TRANSFORMATION,)], ids=["scale", "transformation"])
-def test_larger_pixels_cover_the_same_ground(keys, tags, tiff, tmp_path):
-    metadata = tiff(keys, *tags)
-    small = write_metadata(tmp_path / "small.tif", metadata.scaled(4, 2.5), (16, 15))
-    with raster(write_metadata(tmp_path / "same.tif", metadata, (40, 60))) as before, raster(small) as after:
-        assert after.crs == before.crs == rasterio.CRS.from_epsg(32633)
-        for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            there = before.xy(*np.multiply(corner, (40, 60)), offset="ul")
-            np.testing.assert_allclose(after.xy(*np.multiply(corner, (16, 15)), offset="ul"), there, rtol=0, atol=1e-6)
-        if len(tags) == 2:
-            np.testing.assert_allclose(after.bounds, before.bounds, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("keys", [UTM_AREA, UTM_POINT], ids=["area", "point"])
-def test_control_points_stay_where_they_are_in_larger_pixels(keys, tiff, tmp_path):
-    metadata = tiff(keys, GCPS)
-    small = write_metadata(tmp_path / "small.tif", metadata.scaled(4, 2.5), (16, 15))
-    before = georeferencing(write_metadata(tmp_path / "same.tif", metadata, (40, 60)))[3]
-    assert len(before) == 4
-    np.testing.assert_allclose(georeferencing(small)[3], np.divide(before, (2.5, 4, 1, 1, 1)), rtol=1e-12)
-
-
-@pytest.mark.collection
-def test_rational_polynomials_point_to_the_same_place_in_larger_pixels(tmp_path):
-    path = shared_file("variants/gdal__tif_webp.tif")
-    with raster(path) as image:
-        shape, rpcs = image.shape, image.rpcs
-    small = write_metadata(tmp_path / "small.tif", read(path).scaled(4, 2.5), (shape[0] // 2, shape[1] // 4))
-    with raster(small) as image:
-        after = image.rpcs
-
-    def places(rpcs):
-        x = rpcs.long_off + rpcs.long_scale * np.array([-0.5, 0.0, 0.7])
-        y = rpcs.lat_off + rpcs.lat_scale * np.array([0.3, 0.0, -0.6])
-        with rasterio.transform.RPCTransformer(rpcs) as transformer:
-            return transformer.rowcol(x, y, zs=[rpcs.height_off] * 3, op=float)
-
-    np.testing.assert_allclose(np.transpose(places(after)), np.transpose(places(rpcs)) / (2.5, 4), rtol=1e-6)
-
-
-def test_pixels_of_the_same_size_change_nothing(tiff):
-    metadata = tiff(UTM_POINT, SCALE, GCPS, resolution=(300, 200))
-    assert metadata.scaled(1, 1) == metadata
-
-
-# GDAL's metadata
+# --- GDAL's metadata
 
 ITEMS = (
     '<GDALMetadata>\n  <Item name="SENSOR">ä &lt; b</Item>\n  <Item name="NAME" domain="TILING_SCHEME">x</Item>\n'
@@ -184,11 +87,11 @@ def gdal_metadata(xml):
 
 def test_gdal_keeps_what_is_said_of_the_image_and_not_what_is_said_of_bands(tiff, tmp_path):
     metadata = tiff(gdal_metadata(ITEMS))
-    with raster(tmp_path / "in.tif") as before:
+    with open_gdal(tmp_path / "in.tif") as before:
         assert before.tags(1) == {"STATISTICS_MEAN": "109.2"}
         assert before.descriptions[1] == "A"
         expected = before.tags(), before.tags(ns="TILING_SCHEME")
-    with raster(write_metadata(tmp_path / "out.tif", metadata, (40, 60))) as after:
+    with open_gdal(write_metadata(tmp_path / "out.tif", metadata, (40, 60))) as after:
         assert (after.tags(), after.tags(ns="TILING_SCHEME")) == expected
         assert expected[0]["SENSOR"] == "ä < b"
         assert after.tags(1) == {}
@@ -217,7 +120,7 @@ def test_no_tag_is_left_of_gdal_metadata_with_nothing_to_say(xml, dropped, tiff)
     assert tiff(gdal_metadata(xml)) == Metadata(dropped=dropped)
 
 
-# Resolution
+# --- Resolution
 
 
 @pytest.mark.parametrize(
@@ -279,11 +182,6 @@ def test_a_resolution_divided_by_zero_is_none(code, tmp_path):
         file.seek(place + 4)
         file.write(bytes(4))
     assert read(path) == Metadata()
-
-
-def test_resolution_follows_the_size_of_pixels(tiff):
-    assert tiff(resolution=(300, 200), resolutionunit=2).scaled(2, 4).resolution == (150, 50)
-    assert tiff().scaled(2, 4).resolution is None
 
 
 OME = (
@@ -380,7 +278,7 @@ def test_aperio_comes_before_the_tags(mpp, expected, tiff):
     assert (metadata.resolution, metadata.resolution_unit) == ((expected[0], expected[0]), expected[1])
 
 
-# Color profiles
+# --- Color profiles
 
 
 @pytest.mark.parametrize(("profile", "kept"), [(RGB_PROFILE, True), (LAB_PROFILE, False), (GRAY_PROFILE, False)])
@@ -402,18 +300,7 @@ def test_converted_colors_are_srgb(tmp_path):
     assert read(path, colors_converted=True) == Metadata(icc=srgb_profile(), dropped=("InterColorProfile",))
 
 
-def test_the_srgb_profile_is_one_and_always_the_same():
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
-    assert ImageCms.getProfileDescription(profile).startswith("sRGB")
-    assert profile.profile.creation_date == datetime(2000, 1, 1)
-    assert srgb_profile()[84:100] == bytes(16)
-    assert int.from_bytes(srgb_profile()[:4], "big") == len(srgb_profile())
-    colors = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
-    converted = ImageCms.profileToProfile(colors, profile, ImageCms.createProfile("sRGB"))
-    np.testing.assert_allclose(np.asarray(converted, int), np.asarray(colors, int), atol=1)
-
-
-# Text, XMP and orientation
+# --- Text, XMP and orientation
 
 
 @pytest.mark.parametrize("code", [269, 271, 272, 285, 306, 315, 33432])
@@ -485,7 +372,7 @@ def test_orientation(orientation, dtype, tiff):
     assert metadata.dropped == (() if 1 <= orientation <= 8 else ("Orientation",))
 
 
-# What is dropped
+# --- What is dropped
 
 
 def test_what_the_output_does_not_get_is_named(tiff):
@@ -526,7 +413,7 @@ def test_a_tag_is_carried_over_or_structural_and_known_by_name():
     assert [code for code in CARRIED.keys() | STRUCTURAL if code not in tifffile.TIFF.TAGS] == [516]
 
 
-# Damaged and hostile files
+# --- Damaged and hostile files
 
 WHOLE = (
     SCALE,
@@ -640,54 +527,3 @@ def test_real_files_raise_nothing_and_can_be_written(folder, tmp_path):
         assert again.resolution == (metadata.resolution and pytest.approx(metadata.resolution, rel=1e-9))
         assert again.dropped == ()
     assert n_opened > 0
-
-
-# PNG, JPEG and WebP
-
-
-def opened(image_format, **options):
-    file = io.BytesIO()
-    Image.new("RGB", (8, 6)).save(file, image_format, **options)
-    return Image.open(file)
-
-
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
-def test_a_raster_keeps_its_profile(image_format):
-    assert carried_over_raster(opened(image_format)) == Metadata()
-    assert carried_over_raster(opened(image_format, icc_profile=RGB_PROFILE)) == Metadata(icc=RGB_PROFILE)
-    for profile in (GRAY_PROFILE, LAB_PROFILE, b"no profile"):
-        metadata = carried_over_raster(opened(image_format, icc_profile=profile))
-        assert metadata == Metadata(dropped=("InterColorProfile",))
-
-
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
-def test_a_raster_keeps_its_dots_per_inch(image_format):
-    metadata = carried_over_raster(opened(image_format, dpi=(300, 200)))
-    assert metadata.resolution == pytest.approx((300, 200), abs=0.01)
-    assert metadata.resolution_unit == 2
-
-
-@pytest.mark.parametrize(("orientation", "expected"), [(1, (300, 200)), (3, (300, 200)), (6, (200, 300)), (8, (200, 300))])
-def test_dots_per_inch_are_of_the_turned_raster(orientation, expected):
-    exif = Image.Exif()
-    exif[274] = orientation
-    metadata = carried_over_raster(opened("JPEG", dpi=(300, 200), exif=exif))
-    assert metadata == Metadata(resolution=expected, resolution_unit=2, dropped=("Exif",))
-
-
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
-def test_xmp_of_a_raster_is_kept_and_exif_named(image_format):
-    exif = Image.Exif()
-    exif[271] = "Maker"
-    text = PngInfo()
-    text.add_itxt("XML:com.adobe.xmp", PACKET.decode())
-    xmp = {"pnginfo": text} if image_format == "PNG" else {"xmp": PACKET}
-    metadata = carried_over_raster(opened(image_format, exif=exif, **xmp))
-    assert metadata.dropped == ("Exif",)
-    assert metadata.tags == ((700, 1, len(PACKET), PACKET),)
-
-
-def test_damaged_exif_raises_nothing():
-    metadata = carried_over_raster(opened("PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", dpi=(300, 200)))
-    assert metadata.dropped == ("Exif",)
-    assert metadata.resolution == pytest.approx((300, 200), abs=0.01)
