@@ -2,6 +2,7 @@
 
 import warnings
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import openslide
