@@ -35,7 +35,13 @@ def in_processes(function: Callable[[Task], Result], tasks: Sequence[Task], size
         while rest or running:
             while rest and idle:
                 task, process = rest.popleft(), idle.pop()
-                running[process.submit(function, task)] = task, process
+                try:
+                    future = process.submit(function, task)
+                except BrokenProcessPool:  # it died while it had nothing to do
+                    process.shutdown()
+                    process = _process()
+                    future = process.submit(function, task)
+                running[future] = task, process
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, process = running.pop(future)
                 result: Result | None = None
@@ -44,7 +50,8 @@ def in_processes(function: Callable[[Task], Result], tasks: Sequence[Task], size
                 except BrokenProcessPool:
                     process.shutdown()
                     process = _process()
-                idle.append(process)
+                finally:
+                    idle.append(process)
                 yield task, result
     finally:
         if running:
