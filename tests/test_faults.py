@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
@@ -29,7 +30,7 @@ from .processes import become_nobody, in_child, limit_files, run_here
 INPUT, OUTPUT, LOCKED, STOPPED = 3, 4, 7, 143
 # Constants of the package that make many places of a small image, where everything is saved that may be.
 SMALLER = {"jobs.passes.blocks.BLOCK_PIXELS": 1 << 12, "model.seeding.RESTARTS": 1, "model.seeding.LONG": 10}
-SMALLER |= {"jobs.checkpoint.INTERVAL": 0, "jobs.checkpoint.SHARE": 0}
+SMALLER |= {"jobs.passes.checkpoint.INTERVAL": 0, "jobs.passes.checkpoint.SHARE": 0}
 WRITE = "-k 3 --tol 0.01 --tile-size 32 --pyramid --threads 2 --overwrite"
 MORE = "--confidence out/sure.tif --palette-out out/palette.json --report out/report.json"
 EXACT = f"quantize in.tif out/out.tif {WRITE}"
@@ -70,6 +71,16 @@ def run(arguments, moment=None, happens=None):
     assert len(calls) == (moment is not None)
     assert (output, error.count("\n")) == ("", int(code != 0)), error
     return code, error
+
+
+def taken_over(arguments):
+    """Run a command again, to its end; return the phases that an interrupted run has left, wholly and in part."""
+    command, *rest = arguments.split() if isinstance(arguments, str) else arguments
+    assert run([command, "--report", "report.json", *rest]) == (0, "")
+    report = json.loads(Path("report.json").read_text(encoding="utf-8"))
+    Path("report.json").unlink()
+    wholly = {phase for phase, pixels in report["resumed"].items() if pixels == report["pixels"][phase]}
+    return wholly, report["resumed"].keys() - wholly
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +169,7 @@ def check_full_disk(moment, reason, run_until_full, folder, whole):
     assert re.fullmatch(rf"streamgmm: out/{failed}: cannot be written \({reason}\); nothing was left there\n", error)
     earlier = {name: f"earlier {name}".encode() for name in expected}
     assert contents(out) == earlier | {name: expected[name] for name in OUTPUTS[:done]}
+    assert not list(out.glob(".streamgmm*"))
     assert run(arguments)[0] == 0
     assert images(contents(out)) == images(expected)
 
@@ -427,6 +439,19 @@ REACHED = {
 }
 
 
+# The phases whose pixels are saved, by the kind of file.
+SAVED = {"Draw": "sample", "Accumulate": "fit", "label": "label"}
+
+
+def phases_intact(files, before):
+    """The phases of which all is as it was that a run needs to take them over."""
+    intact = {name for name, data in files.items() if data == before[name]}
+    if "job" not in intact:
+        return set()
+    phases = {SAVED[Path(name).stem.partition("-")[2]] for name in intact if name.endswith(".npz")}
+    return phases if {"spool0", "spool1"} <= intact else phases - {"label"}
+
+
 @pytest.mark.parametrize("reached", [slow("all"), "all but the label", slow("the spool"), slow("what was saved")])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_power_that_fails_leaves_what_never_makes_a_wrong_result(damage, reached, folder, whole):
@@ -435,13 +460,14 @@ def test_power_that_fails_leaves_what_never_makes_a_wrong_result(damage, reached
     for moment in ("fit", "reduce"):
         assert run(command, moment, interrupt)[0] == STOPPED
         (work,) = (folder / "out").glob(".streamgmm*.work")
-        damaged = [path for path in work.iterdir() if REACHED[reached](path.name)]
-        for path in damaged:
-            path.write_bytes(DAMAGES[damage](path.read_bytes()))
-        assert damaged or moment == "fit"
+        before = contents(work)
+        for name, data in before.items():
+            if REACHED[reached](name):
+                (work / name).write_bytes(DAMAGES[damage](data))
+        phases = phases_intact(contents(work), before)
         for kind in ("part", "lock"):
             (folder / "out" / f".streamgmm.out.tif.{kind}").write_bytes(DAMAGES[damage](expected["out.tif"]))
-        assert run(command)[0] == 0
+        assert taken_over(command) == (phases, set())
         assert contents("out") == expected
 
 
@@ -470,7 +496,7 @@ def test_any_name_of_an_input_and_an_output(kind, folder, whole, monkeypatch):
     monkeypatch.chdir(folder / "in")
     command = ["quantize", *WRITE.split(), "--method", "stream", "--", name, f"out/{name}"]
     assert run(command, "label", interrupt)[0] == STOPPED
-    assert run(command)[0] == 0
+    assert taken_over(command) == ({"sample", "fit"}, set())
     assert contents("out") == {name: expected["out.tif"]}
     assert {path.name for path in (folder / "in").iterdir()} == {name, "out"}
 
@@ -502,7 +528,7 @@ def test_a_folder_by_two_names_is_one_folder(folder, whole):
     with locked(folder / "out" / "out.tif"):
         assert run(through)[0] == LOCKED
     assert run(STREAMING, "label", interrupt)[0] == STOPPED
-    assert run(through)[0] == 0
+    assert taken_over(through) == ({"sample", "fit"}, set())
     assert contents("out") == expected
     assert (folder / "way").is_symlink()
 

@@ -73,6 +73,10 @@ class Job:
         """The outputs there are."""
         return {name: (self.folder / name).read_bytes() for name in OUTPUTS if (self.folder / name).exists()}
 
+    def saved(self):
+        """What is saved of runs that were killed."""
+        return list(self.folder.glob(".streamgmm.*.work/*.npz"))
+
     def check_done(self):
         """Check that all is there and nothing else, and take the outputs away."""
         assert self.outputs() == self.expected
@@ -127,12 +131,27 @@ def large(request, tmp_path_factory):
     return make_job(request.param, tmp_path_factory.mktemp("large"), 3072), PHASES[request.param]
 
 
-def finish(job, *more):
-    """Run the command to its end."""
-    process = job.start(*more)
+def kill_when_saved(job):
+    """Kill a run as soon as something of it is saved, if nothing of those before it is."""
+    while not job.saved():
+        with job.start() as process:
+            while process.poll() is None and not job.saved():
+                time.sleep(0.002)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+
+
+def finish(job):
+    """Run the command to its end, check that it took over what was saved, and return its report."""
+    kill_when_saved(job)
+    process = job.start("--report", "-")
     output, error = process.communicate(timeout=300)
-    assert (process.returncode, output, error) == (0, "", "")
+    assert (process.returncode, error) == (0, "")
     job.check_done()
+    report = json.loads(output)
+    assert report["resumed"]
+    assert all(0 < pixels <= report["pixels"][phase] for phase, pixels in report["resumed"].items())
+    return report
 
 
 def kill(job, moment, number):
@@ -172,12 +191,15 @@ def test_a_run_that_is_killed_goes_on(name, small):
 
 
 # Kills itself when it syncs a file for the nth time: an output that is written and not renamed yet, then its folder, and so on.
+# Everything is saved that may be.
 DYING = """
 import os
 import signal
 import sys
 from streamgmm.cli import main
+from streamgmm.jobs.passes import checkpoint
 
+checkpoint.INTERVAL = checkpoint.SHARE = 0
 left, sync = [int(sys.argv.pop(1))], os.fsync
 
 def fsync(descriptor):
@@ -192,14 +214,16 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize("place", [1, 2, 3], ids=["before the first rename", "after it", "before the second"])
-def test_a_run_that_is_killed_while_it_writes_leaves_nothing(place, small):
+def test_a_run_that_is_killed_while_it_writes_has_nothing_left_but_to_write(place, small):
     job = small("streaming")
     job = replace(job, command=[option for option in job.command if option != "--overwrite"])
     process = job.start(program=("-c", DYING, str(place)))
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert job.outputs().keys() == (set() if place == 1 else {"out.tif"})
-    finish(job)
+    report = finish(job)
+    assert report["resumed"] == {phase: pixels for phase, pixels in report["pixels"].items() if pixels}  # all was done
+    assert report["resumed"].keys() == {"sample", "fit", "label", "reduce"}
 
 
 # --- Fifty kills, as often as there are phases in each of them ---

@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
 # What a terminal sends to all of its processes.
 TERMINAL = (signal.SIGINT, signal.SIGHUP)
@@ -32,39 +34,75 @@ def in_processes(function: Callable[[Task], Result], tasks: Sequence[Task], size
     size : int > 0
         Processes at once.
     """
-    idle = [_process() for _ in range(min(size, len(tasks)))]
-    running: dict[Future[Result], tuple[Task, ProcessPoolExecutor]] = {}
+    children = _Children()
+    idle = [_Worker(children) for _ in range(min(size, len(tasks)))]
+    running: dict[Future[Result], tuple[Task, _Worker]] = {}
     rest = deque(tasks)
     try:
         while rest or running:
             while rest and idle:
-                task, process = rest.popleft(), idle.pop()
-                with _blocked(TERMINAL):  # a process that is being started leaves them to this one, too
-                    running[process.submit(function, task)] = task, process
+                task, worker = rest.popleft(), idle.pop()
+                running[worker.submit(function, task)] = task, worker
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task, process = running.pop(future)
-                result: Result | None = None
+                task, worker = running.pop(future)
+                idle.append(worker)
                 try:
-                    result = future.result()
+                    result: Result | None = future.result()
                 except BrokenProcessPool:
-                    process.shutdown()
-                    process = _process()
-                idle.append(process)
+                    result = None
                 yield task, result
     finally:
         if running:
-            for child in multiprocessing.active_children():
-                child.terminate()
-        for process in (*idle, *(process for _, process in running.values())):
-            process.shutdown(cancel_futures=True)
+            children.terminate()
+        for worker in (*idle, *(worker for _, worker in running.values())):
+            worker.shutdown()
 
 
-def _process() -> ProcessPoolExecutor:
-    """Return a process that is started with its first task; not a fork, because threads of OpenMP do not survive one.
+class _Children(SpawnContext):
+    """Starts processes, and knows them; no forks, because threads of OpenMP do not survive one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started: list[BaseProcess] = []
+
+    def Process(self, *arguments: Any, **keywords: Any) -> BaseProcess:  # type: ignore[override] # noqa: N802
+        """Return a process that is to be started."""
+        self._started.append(super().Process(*arguments, **keywords))
+        return self._started[-1]
+
+    def terminate(self) -> None:
+        """Ask those to stop that run."""
+        for process in self._started:
+            if process.is_alive():
+                process.terminate()
+
+
+class _Worker:
+    """A process that is started with its first task, and another after it where it has died.
 
     Each has a pipe of its own: of one that several share, a process that is killed may keep the lock.
     """
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+
+    def __init__(self, children: _Children):
+        self._children = children
+        self._executor = self._new()
+
+    def _new(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, mp_context=self._children, initializer=_begin)
+
+    def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
+        """Give it a task."""
+        with _blocked(TERMINAL):  # a process that is being started leaves them to this one, too
+            try:
+                return self._executor.submit(function, task)
+            except BrokenProcessPool:
+                self.shutdown()
+                self._executor = self._new()
+                return self._executor.submit(function, task)
+
+    def shutdown(self) -> None:
+        """End it when its task is done."""
+        self._executor.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager

@@ -163,6 +163,7 @@ def fingerprint_in(path: Path) -> str | None:
                 for ifd in (page, *(page.pages or ())):
                     if max(map(sum, zip(ifd.dataoffsets, ifd.databytecounts, strict=True))) > tiff.filehandle.size:
                         return None
-            return tiff.pages.first.software.rpartition(" fingerprint ")[2] or None
+            _, found, fingerprint = tiff.pages.first.software.rpartition(" fingerprint ")
+            return fingerprint if found else None
     except Exception:  # not there or no TIFF: whatever it is, it was not made by this program
         return None

@@ -1,6 +1,7 @@
 """Reduced levels: the slow twin counts, pixel by pixel, what the most frequent label is."""
 
 from collections import Counter
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from streamgmm.image.output.codec import decode_tile
-from streamgmm.image.output.pyramid import reduce_labels, reduced_tile
-from streamgmm.image.output.spec import ImageSpec, n_levels
+from streamgmm.image.output.pyramid import covered, reduce_labels, reduced_tile
+from streamgmm.image.output.spec import ImageSpec
+from streamgmm.options import Resampling
 
-from .test_writer import KINDS, image_of, layout_of, spooled
+from .examples import KINDS, image_of, spec_of, spooled
 
 
 def naive_mode(labels, nodata):
@@ -84,29 +86,29 @@ def test_the_majority_is_that_of_gdal_where_there_is_one(tmp_path):
     np.testing.assert_array_equal(reduce_labels(labels, "mode")[clear], expected[clear])
 
 
-@pytest.mark.parametrize("tile", [(16, 16), (256, 256), (16, 512), (240, 256)])
-@pytest.mark.parametrize("shape", [(1, 1), (256, 256), (257, 1), (256, 257), (512, 513), (100_000, 70_001), (3, 2**31)])
-def test_there_are_levels_until_one_fits_a_tile(shape, tile):
-    sides, expected = list(shape), 1
-    while max(sides) > max(tile):
-        sides, expected = [(side + 1) // 2 for side in sides], expected + 1
-    assert n_levels(shape, tile) == expected
+def covered_slowly(spec, level, index):
+    """The tiles of the level below that have a pixel in a tile, twice as far from the corner and twice as large."""
+    place = spec.grids[level][index]
+    rows, columns = range(2 * place.top, 2 * (place.top + place.height)), range(2 * place.left, 2 * (place.left + place.width))
+    return [number for number, tile in enumerate(spec.grids[level - 1]) if tile.top in rows and tile.left in columns]
 
 
-def test_a_layout_knows_the_tiles_of_its_levels():
-    layout = layout_of(np.zeros((101, 203), np.uint8), n_levels=4)
-    assert [grid.area for grid in layout.grids] == [(0, 0, 101, 203), (0, 0, 51, 102), (0, 0, 26, 51), (0, 0, 13, 26)]
-    assert [len(grid) for grid in layout.grids] == [4 * 5, 2 * 3, 1 * 2, 1]
-    assert layout.n_tiles == 29
+@pytest.mark.parametrize("shape", [(1, 1), (33, 49), (64, 96), (65, 97), (203, 151), (1, 800), (800, 1)])
+def test_a_tile_of_a_level_covers_up_to_four_of_the_level_below(shape):
+    spec = spec_of(np.zeros(shape, np.uint8), n_levels=4)
+    for level in range(1, 4):
+        tiles = [covered(spec, level, index) for index in range(len(spec.grids[level]))]
+        assert tiles == [covered_slowly(spec, level, index) for index in range(len(tiles))]
+        assert sorted(number for some in tiles for number in some) == list(range(len(spec.grids[level - 1])))
 
 
-def assembled(spool, layout, level, first):
+def assembled(spool, spec, level, first):
     """A level as its tiles in the spool show it."""
-    grid = layout.grids[level]
-    first += sum(map(len, layout.grids[:level]))
-    pixels = np.empty((grid.area.height, grid.area.width), layout.sample_dtype)
+    grid = spec.grids[level]
+    first += sum(map(len, spec.grids[:level]))
+    pixels = np.empty((grid.area.height, grid.area.width), spec.sample_dtype)
     for index, place in enumerate(grid):
-        pixels[place.slices] = decode_tile(spool.get(first + index), layout)[: place.height, : place.width]
+        pixels[place.slices] = decode_tile(spool.get(first + index), spec)[: place.height, : place.width]
     return pixels
 
 
@@ -115,13 +117,13 @@ def assembled(spool, layout, level, first):
 @pytest.mark.parametrize("kind", KINDS)
 def test_tiles_of_a_level_are_made_from_the_level_below(kind, shape, resampling, tmp_path):
     image = image_of(kind, *shape, n_levels=4, resampling=resampling)
-    layout = image[1]
+    spec = image[1]
     with spooled(tmp_path, image, image) as spool:  # the second has tiles before it
         for level in range(1, 4):
-            below = assembled(spool, layout, level - 1, layout.n_tiles)
-            expected = naive_reduced(below, resampling, layout.masked_sample)
-            np.testing.assert_array_equal(assembled(spool, layout, level, layout.n_tiles), expected)
-        n_tiles = layout.n_tiles
+            below = assembled(spool, spec, level - 1, spec.n_tiles)
+            expected = naive_reduced(below, resampling, spec.masked_sample)
+            np.testing.assert_array_equal(assembled(spool, spec, level, spec.n_tiles), expected)
+        n_tiles = spec.n_tiles
         assert [spool.get(i) for i in range(n_tiles)] == [spool.get(n_tiles + i) for i in range(n_tiles)]
 
 
@@ -130,17 +132,17 @@ def test_tiles_of_a_level_are_made_from_the_level_below(kind, shape, resampling,
 @pytest.mark.parametrize("shape", [(33, 49), (129, 193), (1, 97)])
 def test_padding_has_no_vote(shape, nodata, form, tmp_path):
     labels = np.full(shape, 3, np.uint8)
-    layout = layout_of(labels, n_colors=4, form=form, nodata=nodata, n_levels=4)
-    with spooled(tmp_path, (labels, layout)) as spool:
-        image = assembled(spool, layout, 0, 0)[0, 0]
+    spec = spec_of(labels, n_colors=4, form=form, nodata=nodata, n_levels=4)
+    with spooled(tmp_path, (labels, spec)) as spool:
+        image = assembled(spool, spec, 0, 0)[0, 0]
         for level in range(1, 4):
-            assert (assembled(spool, layout, level, 0) == image).all()
+            assert (assembled(spool, spec, level, 0) == image).all()
 
 
 @pytest.mark.parametrize(("block", "expected"), [([[1, 1], [0, 0]], (0, 0, 0, 255)), ([[1, 1], [1, 0]], (0, 0, 0, 0))])
 def test_black_is_not_masked(block, expected, tmp_path):
     labels = np.array(block, np.uint8)
-    layout = ImageSpec((2, 2), (16, 16), labels.dtype, "rgb", np.zeros((1, 3), np.uint8), nodata=1, n_levels=2)
-    with spooled(tmp_path, (labels, layout)) as spool:
-        pixel = decode_tile(reduced_tile(spool, layout, 1, 0, 0), layout)[:1, :1]
+    spec = ImageSpec((2, 2), (16, 16), labels.dtype, "rgb", np.zeros((1, 3), np.uint8), nodata=1, n_levels=2)
+    with spooled(tmp_path, (labels, spec)) as spool:
+        pixel = decode_tile(reduced_tile(spec, 1, 0, [spool.get(0)]), spec)[:1, :1]
     assert tuple(pixel.copy().view(np.uint8)[0]) == expected

@@ -13,7 +13,7 @@ from streamgmm.system.limits import free_memory, processors
 
 GIB = 1 << 30
 MACHINE, PROCESSORS = 64 * GIB, 16
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @pytest.fixture(autouse=True)
@@ -227,3 +227,41 @@ def test_a_process_knows_the_machine_it_is_on(monkeypatch):
     monkeypatch.undo()
     assert 0 < free_memory() <= psutil.virtual_memory().total
     assert 1 <= processors() <= len(os.sched_getaffinity(0))
+
+
+# --- What this process takes ---
+
+
+def run_program(program):
+    """What a program prints, a few numbers of bytes, in MiB."""
+    command = [sys.executable, "-c", program]
+    output = subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True, encoding="utf-8").stdout
+    return [int(peak) / 2**20 for peak in output.split()]
+
+
+def test_peak_memory_is_in_bytes_and_stays_when_memory_is_freed():
+    before, during, after = run_program("""
+import numpy as np
+from streamgmm.system.limits import peak_memory
+before = peak_memory()
+held = np.ones(200 << 17)
+during = peak_memory()
+del held
+print(before, during, peak_memory())
+""")
+    assert 10 < before < 300
+    assert during - before == pytest.approx(200, abs=20)
+    assert after == pytest.approx(during, abs=2)
+
+
+def test_the_peak_of_a_process_can_begin_anew():
+    before, after = run_program("""
+import numpy as np
+from streamgmm.system.limits import peak_memory, reset_peak_memory
+held = np.ones(200 << 17)
+before = peak_memory()
+del held
+reset_peak_memory()
+print(before, peak_memory())
+""")
+    assert before - after == pytest.approx(200, abs=20) if sys.platform == "linux" else before == after
