@@ -17,8 +17,8 @@ from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
 from streamgmm.model.seeding import around, plus_plus, reseed
 from streamgmm.model.statistics import accumulate
 
-from . import naive
-from .conftest import colors, parts, random_mixture, random_pixels
+from .. import naive
+from ..conftest import colors, parts, random_mixture, random_pixels
 
 RIDGE = 1e-6
 LEVEL = 1 / 255
@@ -54,39 +54,6 @@ def assert_sound(mixture):
     assert (np.linalg.eigvalsh(mixture.full_covariances) > 0).all()
     assert (np.diff(mixture.weights) <= 0).all()
     assert len(redundant(mixture, LEVEL)) == 0
-
-
-@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-@pytest.mark.parametrize("n_bands", [1, 3, 6])
-def test_statistics_of_two_parts_add_up_to_those_of_both(n_bands, covariance_type):
-    mixture = random_mixture(4, n_bands, covariance_type)
-    pixels, weights = random_pixels(mixture, 1000, np.uint8), np.arange(1000.0)
-    merged = accumulate(pixels[:317], mixture, weights[:317]) + accumulate(pixels[317:], mixture, weights[317:])
-    whole = accumulate(pixels, mixture, weights)
-    scale = np.abs(whole.moments).max(axis=0) + 1e-12
-    np.testing.assert_allclose(merged.moments / scale, whole.moments / scale, rtol=0, atol=1e-6)
-    assert merged.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-9)
-    assert merged.weight == whole.weight == weights.sum()
-
-
-def test_scaled_statistics_are_those_of_weightier_pixels():
-    mixture = random_mixture(4, 3)
-    pixels = random_pixels(mixture, 500, np.uint8)
-    scaled, weighted = accumulate(pixels, mixture).scaled(4), accumulate(pixels, mixture, np.full(500, 4.0))
-    np.testing.assert_array_equal(scaled.moments, weighted.moments)
-    assert (scaled.log_likelihood, scaled.weight) == (weighted.log_likelihood, weighted.weight)
-
-
-@pytest.mark.parametrize("n_bands", [1, 3, 6])
-def test_statistics_about_another_origin_are_those_about_it(n_bands):
-    mixture = random_mixture(4, n_bands)
-    pixels = random_pixels(mixture, 1000, np.uint8)
-    origin = np.random.default_rng(0).uniform(0, 1, (4, n_bands))
-    moved = accumulate(pixels, mixture).about(origin)
-    _, first, second, _ = naive.statistics(colors(pixels), parts(mixture), origin=origin)
-    np.testing.assert_array_equal(moved.origin, origin)
-    np.testing.assert_allclose(moved.first, first, atol=1e-3)
-    np.testing.assert_allclose(moved.second, second, atol=1e-3)
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

@@ -9,8 +9,8 @@ from streamgmm.model import kernels
 from streamgmm.model.colors import ColorCounter, ColorTable, color_codes
 from streamgmm.model.footprint import COUNTERS
 
-from . import naive
-from .conftest import random_mixture, random_pixels
+from .. import naive
+from ..conftest import random_mixture, random_pixels
 
 
 def as_dict(table):
@@ -35,19 +35,6 @@ def test_each_color_has_a_code_of_its_own(n_bands):
     codes = color_codes(n_bands)
     sums = codes[0] if n_bands == 1 else codes[0][:, None] + codes[1]
     np.testing.assert_array_equal(np.sort(sums, axis=None), np.arange(256**n_bands))
-
-
-@pytest.mark.parametrize("counter_type", [np.uint32, np.uint64])
-@pytest.mark.parametrize("n_bands", [1, 2, 3])
-def test_compact_writes_the_colors_that_occur_in_the_order_of_their_codes(n_bands, counter_type):
-    expected = np.unique(np.random.default_rng(0).integers(0, 256, (300, n_bands), np.uint8), axis=0)
-    expected = expected[np.argsort(codes_of(expected))]
-    counters = np.zeros(256**n_bands, counter_type)
-    counters[codes_of(expected)] = np.arange(1, len(expected) + 1)
-    colors, counts = np.empty(expected.shape, np.uint8), np.empty(len(expected))
-    kernels.compact(counters, colors, counts)
-    np.testing.assert_array_equal(colors, expected)
-    np.testing.assert_array_equal(counts, np.arange(1, len(expected) + 1))
 
 
 @pytest.mark.parametrize("n_bands", [1, 2, 3])
@@ -143,3 +130,11 @@ def test_a_table_adds_up_to_the_same_bits_on_any_number_of_threads(photo):
     assert actual.moments.tobytes() == expected.moments.tobytes()
     assert actual.log_likelihood == expected.log_likelihood
     assert actual.weight == 512 * 512
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_bands", "expected"),
+    [("u1", 1, True), ("u1", 3, True), ("u1", 4, False), ("u2", 1, False), ("f4", 3, False), ("i1", 1, False)],
+)
+def test_8_bit_images_of_up_to_three_bands_have_a_table(dtype, n_bands, expected):
+    assert has_table(np.dtype(dtype), n_bands) is expected

@@ -15,7 +15,7 @@ from streamgmm.model.mixture import Mixture
 from streamgmm.model.seeding import seed_mixture
 from streamgmm.model.statistics import accumulate
 
-from .conftest import random_mixture, random_pixels
+from ..conftest import random_mixture, random_pixels
 
 RIDGE = 1e-6
 BATCH = 4096
