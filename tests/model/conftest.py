@@ -25,6 +25,16 @@ print(sum(sum(stats.cache_misses.values()) for stats in compiled), sum(sum(stats
 """
 
 
+# Prepended to programs that add up the pixels of an image.
+PIXELS = """
+import numpy as np
+from streamgmm.model.statistics import accumulate
+from tests.conftest import random_mixture, random_pixels
+mixture = random_mixture(4, {n_bands})
+pixels = random_pixels(mixture, {n_pixels}, np.uint8)
+"""
+
+
 def start(folder, arguments, program=COMMAND, **environment):
     """Start the command, or a program, in a folder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
@@ -42,9 +52,16 @@ def run(folder, arguments, program=COMMAND, **environment):
     return output, error
 
 
+def printed(folder, program, *arguments, **environment):
+    """Run a program: what it printed, and no error."""
+    output, error = run(folder, arguments, [sys.executable, "-c", program], **environment)
+    assert error == ""
+    return output
+
+
 def compiled(folder, arguments, cache):
     """Run the command with a cache: how often kernels were compiled, and found in it."""
-    output, _ = run(folder, arguments, [sys.executable, "-c", COUNTING], STREAMGMM_CACHE_DIR=str(cache))
+    output = printed(folder, COUNTING, *arguments, STREAMGMM_CACHE_DIR=str(cache))
     misses, hits = map(int, output.split())
     return misses, hits
 

@@ -1,7 +1,6 @@
 """Compiled code is kept in the first folder that takes it, and used from where it cannot be written."""
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from streamgmm.model import code_folder
 
-from .conftest import run
+from .conftest import printed
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def places(tmp_path, monkeypatch):
 def fill(folder):
     """Put what looks like compiled code in a folder of a version."""
     (folder / "version" / "model_of_some_path").mkdir(parents=True)
-    (folder / "version" / "model_of_some_path" / "kernel.nbi").write_text("code")
+    (folder / "version" / "model_of_some_path" / "kernel.nbi").write_text("code", encoding="utf-8")
 
 
 def block(folder):
@@ -81,10 +80,10 @@ def test_code_that_cannot_be_written_is_linked_to_where_there_is_no_other_folder
     links = code_folder.find_folder("version", str(told))
     (code,) = links.rglob("*.nbi")
     assert code.relative_to(links) == Path("model_of_some_path/kernel.nbi")
-    assert code.read_text() == "code"
+    assert code.read_text(encoding="utf-8") == "code"
     code_folder.empty(links)
     assert not list(links.rglob("*.nbi"))
-    assert (beside / "version" / code.relative_to(links)).read_text() == "code"
+    assert (beside / "version" / code.relative_to(links)).read_text(encoding="utf-8") == "code"
     monkeypatch.setattr(tempfile, "mkdtemp", lambda **options: places[2].mkdir())
     assert code_folder.find_folder("version", str(told)) is None
 
@@ -104,6 +103,6 @@ sys.exit()
 
 def test_links_go_when_their_process_ends_and_not_with_a_fork_of_it(tmp_path):
     fill(tmp_path)
-    output, _ = run(tmp_path, [], [sys.executable, "-c", LINKING], STREAMGMM_CACHE_DIR=str(tmp_path))
-    assert Path(output.strip()).name.startswith("streamgmm-")
-    assert not Path(output.strip()).exists()
+    links = Path(printed(tmp_path, LINKING, STREAMGMM_CACHE_DIR=str(tmp_path)).strip())
+    assert links.name.startswith("streamgmm-")
+    assert not links.exists()

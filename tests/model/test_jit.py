@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -12,26 +13,20 @@ import tifffile
 
 import streamgmm
 from streamgmm.model import jit
+from streamgmm.model.buffers import SLICE
 from streamgmm.model.statistics import accumulate
 
-from ..images import smooth, write_tiff
 from ..conftest import random_mixture, random_pixels
-from .conftest import ARGUMENTS, COMMAND, ROOT, compiled, run, start
+from ..images import smooth, write_tiff
+from .conftest import ARGUMENTS, COMMAND, COUNTING, PIXELS, ROOT, compiled, printed, run, start
 
 NOTHING_KEPT = "streamgmm: compiled code cannot be kept; set STREAMGMM_CACHE_DIR to a folder that can be written"
 
 
-PREAMBLE = """
-import numpy as np
-from streamgmm.model.statistics import accumulate
-from tests.conftest import random_mixture, random_pixels
-mixture = random_mixture(4, {n_bands})
-pixels = random_pixels(mixture, {n_pixels}, np.uint8)
-
+ADDING = """
 def add_up(_):
     return accumulate(pixels, mixture, threads=2).moments.tobytes()
 """
-
 
 THREADS = """
 from concurrent.futures import ThreadPoolExecutor
@@ -51,9 +46,9 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 
 @pytest.mark.parametrize("layer", ["default", "workqueue"])
 @pytest.mark.parametrize("script", [THREADS, FORK], ids=["eight threads at once", "forked children after their parent"])
-def test_parallel_loops_may_be_launched_by(script, layer):
-    result = run_script(PREAMBLE.format(n_bands=3, n_pixels=3 * SLICE) + script, NUMBA_THREADING_LAYER=layer)
-    assert result.stdout == "True\n"
+def test_parallel_loops_may_be_launched_by(script, layer, tmp_path):
+    program = PIXELS.format(n_bands=3, n_pixels=3 * SLICE) + ADDING + script
+    assert printed(tmp_path, program, NUMBA_THREADING_LAYER=layer) == "True\n"
 
 
 def test_the_callers_own_kernels_keep_their_threads():
@@ -100,7 +95,7 @@ assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
 @pytest.mark.parametrize(("program", "n_outputs"), [(MANY_THREADS, 16), (FORKED, 4)], ids=["eight threads", "forked children"])
 @pytest.mark.parametrize("layer", ["workqueue", pytest.param("omp", marks=pytest.mark.slow)])
 def test_kernels_run_wherever_they_are_called(layer, program, n_outputs, folder, expected):
-    assert run(folder, [], [sys.executable, "-c", program], NUMBA_THREADING_LAYER=layer) == ("", "")
+    assert printed(folder, program, NUMBA_THREADING_LAYER=layer) == ""
     assert [(folder / f"out{number}.tif").read_bytes() == expected for number in range(n_outputs)] == [True] * n_outputs
 
 
@@ -131,7 +126,7 @@ print(jit.FOLDER, os.path.dirname(other.stats.cache_path), {os.path.dirname(each
 
 @pytest.mark.parametrize("ours", ["", "ours"])
 def test_kernels_of_others_are_kept_where_they_were(ours, tmp_path):
-    (tmp_path / "others.py").write_text(OTHERS)
+    (tmp_path / "others.py").write_text(OTHERS, encoding="utf-8")
     theirs = str(tmp_path / "theirs")
     output, _ = run(tmp_path, ["others.py"], [sys.executable], STREAMGMM_CACHE_DIR=ours, NUMBA_CACHE_DIR=theirs)
     version = f"streamgmm-{streamgmm.__version__}-numba-{numba.__version__}"
@@ -268,3 +263,43 @@ def test_two_processes_may_fill_one_empty_cache(folder, expected):
         assert process.returncode == 0
         assert (place / "out.tif").read_bytes() == expected
     assert compiled(folder, ARGUMENTS, folder / "cache")[0] == 0
+
+
+def add_one(x):
+    return x + 1
+
+
+def test_a_parallel_kernel_is_compiled_twice_under_two_names():
+    def loop(x):
+        """Its words."""
+
+    twins = jit.ParallelKernel(loop)
+    names = [dispatcher.py_func.__qualname__ for dispatcher in (twins.serial, twins.parallel)]
+    assert names == ["loop_serial", "loop_parallel"]
+    assert twins.serial.py_func.__doc__ == "Its words."
+    del jit.dispatchers[-2:]
+
+
+def test_code_is_compiled_where_there_is_no_folder_to_keep_it(monkeypatch):
+    monkeypatch.setattr(jit, "FOLDER", None)
+    monkeypatch.setattr(jit, "dispatchers", [])
+    added = jit.entry(add_one)
+    assert added(1) == 2
+    (dispatcher,) = jit.dispatchers
+    assert (sum(dispatcher.stats.cache_misses.values()), dispatcher.nopython_signatures != []) == (0, True)
+    jit.forget()  # nothing, and no error
+
+
+def test_a_disk_that_takes_no_code_is_asked_again_while_more_is_compiled(monkeypatch):
+    """Each function that a call needs raises as its code is to be kept, and is compiled by then."""
+    needed = [SimpleNamespace(signatures=[]) for _ in range(3)]
+    monkeypatch.setattr(jit, "dispatchers", needed)
+
+    def calling(x):
+        for each in needed:
+            if not each.signatures:
+                each.signatures.append("compiled")
+                raise OSError("no space left on device")
+        return x + 1
+
+    assert jit._call(calling, 1) == 2

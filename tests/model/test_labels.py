@@ -2,15 +2,19 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 from streamgmm.model import buffers
 from streamgmm.model.buffers import BLOCK, SLICE
 from streamgmm.model.colors import ColorTable
+from streamgmm.model.em import maximization
 from streamgmm.model.labels import LookupTable, classify, confidence
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
+from streamgmm.model.seeding import around, plus_plus
+from streamgmm.model.statistics import accumulate
 
 from .. import naive
-from ..conftest import colors, parts, random_mixture, random_pixels
+from ..conftest import colors, parts, random_mixture, random_pixels, shared_file
 
 # Labels are compared by how far they are from the best, in nats.
 LABEL_TOLERANCE = 1e-4
@@ -170,3 +174,16 @@ def test_a_table_that_comes_in_parts_is_whole(monkeypatch):
     expected = LookupTable(table, labels := classify(table.colors, mixture))(pixels)
     monkeypatch.setattr("streamgmm.model.labels.COLORS", 64)
     np.testing.assert_array_equal(LookupTable(table, labels)(pixels), expected)
+
+
+@pytest.mark.collection
+@pytest.mark.parametrize("iterations", [0, 20])
+def test_a_16_bit_photograph(iterations):
+    pixels = tifffile.imread(shared_file("geo/riocolor__rgb16.tif")).reshape(-1, 3)[::97]
+    sample = ColorTable.of(pixels)
+    means = plus_plus(sample, np.empty((0, 3)), 8, np.random.default_rng(0))
+    mixture = around(sample, means, "full", 1e-6)
+    for _ in range(iterations):
+        mixture = maximization(accumulate(pixels, mixture), mixture, 1e-6)
+    assert pixels.dtype == np.uint16
+    assert_best_labels(classify(pixels, mixture), pixels, mixture)

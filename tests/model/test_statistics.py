@@ -2,15 +2,19 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 from streamgmm.errors import ModelError
 from streamgmm.model import buffers
 from streamgmm.model.buffers import BLOCK, SLICE
+from streamgmm.model.colors import ColorTable
+from streamgmm.model.em import maximization
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
+from streamgmm.model.seeding import around, plus_plus
 from streamgmm.model.statistics import Statistics, accumulate
 
 from .. import naive
-from ..conftest import colors, parts, random_mixture, random_pixels
+from ..conftest import colors, parts, random_mixture, random_pixels, shared_file
 
 # float32 has 6e-8; a block adds up 256 of them, and leaves out components with less than 2^-30 of a pixel. Sums are compared
 # relative to the sums of their absolute values, log-likelihoods per pixel.
@@ -215,3 +219,16 @@ def test_statistics_travel_as_arrays(n_bands):
     assert bits(again) == bits(statistics)
     np.testing.assert_array_equal(again.origin, statistics.origin)
     assert isinstance(again.log_likelihood, float)
+
+
+@pytest.mark.collection
+@pytest.mark.parametrize("iterations", [0, 20])
+def test_a_16_bit_photograph(iterations):
+    pixels = tifffile.imread(shared_file("geo/riocolor__rgb16.tif")).reshape(-1, 3)[::97]
+    sample = ColorTable.of(pixels)
+    means = plus_plus(sample, np.empty((0, 3)), 8, np.random.default_rng(0))
+    mixture = around(sample, means, "full", 1e-6)
+    for _ in range(iterations):
+        mixture = maximization(accumulate(pixels, mixture), mixture, 1e-6)
+    assert pixels.dtype == np.uint16
+    assert_same_statistics(accumulate(pixels, mixture), pixels, mixture)

@@ -9,26 +9,13 @@ import pytest
 import streamgmm
 
 from ..images import smooth, write_tiff
-from .conftest import ARGUMENTS, compiled, run
-
-PREAMBLE = """
-import numpy as np
-from streamgmm.model.statistics import accumulate
-from tests.conftest import random_mixture, random_pixels
-mixture = random_mixture(4, {n_bands})
-pixels = random_pixels(mixture, {n_pixels}, np.uint8)
-
-def add_up(_):
-    return accumulate(pixels, mixture, threads=2).moments.tobytes()
-"""
-
+from .conftest import ARGUMENTS, PIXELS, compiled, printed, run
 
 WARM = """
-from streamgmm.model import kernels
 from streamgmm.model.colors import ColorCounter, ColorTable
+from streamgmm.model.distortion import distortion
 from streamgmm.model.jit import dispatchers
 from streamgmm.model.labels import LookupTable, classify, confidence
-from streamgmm.model.buffers import as_pixels
 from streamgmm.model.warmup import compile_kernels
 
 def compiled():
@@ -46,16 +33,15 @@ else:
     accumulate(pixels, mixture)
     ColorTable.of(pixels).accumulate(mixture, threads=2)
     labels = classify(pixels, mixture)
-kernels.tally(as_pixels(pixels), np.empty(0), labels, mixture.means.astype(np.float32), np.zeros(4))
+distortion(pixels, labels, mixture)
 confidence(pixels, mixture)
 print(before == compiled())
 """
 
 
 @pytest.mark.parametrize("table", [True, False], ids=["table", "stream"])
-def test_no_kernel_is_compiled_after_the_warm_up(table):
-    script = PREAMBLE + WARM
-    assert run_script(script.format(n_bands=3, n_pixels=300, table=table)).stdout == "True\n"
+def test_no_kernel_is_compiled_after_the_warm_up(table, tmp_path):
+    assert printed(tmp_path, (PIXELS + WARM).format(n_bands=3, n_pixels=300, table=table)) == "True\n"
 
 
 DAMAGES = {
