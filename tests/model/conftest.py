@@ -30,7 +30,7 @@ PIXELS = """
 import numpy as np
 from streamgmm.model.statistics import accumulate
 from tests.conftest import random_mixture, random_pixels
-mixture = random_mixture(4, {n_bands})
+mixture = random_mixture({n_components}, {n_bands})
 pixels = random_pixels(mixture, {n_pixels}, np.uint8)
 """
 

@@ -47,7 +47,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 @pytest.mark.parametrize("layer", ["default", "workqueue"])
 @pytest.mark.parametrize("script", [THREADS, FORK], ids=["eight threads at once", "forked children after their parent"])
 def test_parallel_loops_may_be_launched_by(script, layer, tmp_path):
-    program = PIXELS.format(n_bands=3, n_pixels=3 * SLICE) + ADDING + script
+    program = PIXELS.format(n_components=4, n_bands=3, n_pixels=3 * SLICE) + ADDING + script
     assert printed(tmp_path, program, NUMBA_THREADING_LAYER=layer) == "True\n"
 
 
@@ -286,7 +286,8 @@ def test_code_is_compiled_where_there_is_no_folder_to_keep_it(monkeypatch):
     added = jit.entry(add_one)
     assert added(1) == 2
     (dispatcher,) = jit.dispatchers
-    assert (sum(dispatcher.stats.cache_misses.values()), dispatcher.nopython_signatures != []) == (0, True)
+    assert len(dispatcher.nopython_signatures) == 1
+    assert dispatcher.stats.cache_path is None
     jit.forget()  # nothing, and no error
 
 

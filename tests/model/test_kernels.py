@@ -105,7 +105,7 @@ np.savez(sys.argv[1], moments=statistics.moments, log_likelihood=statistics.log_
 
 @pytest.mark.parametrize("n_bands", [3, 6])
 def test_uncompiled_kernels_add_up_to_the_same(n_bands, tmp_path):
-    program = PIXELS.format(n_bands=n_bands, n_pixels=300) + INTERPRETED
+    program = PIXELS.format(n_components=4, n_bands=n_bands, n_pixels=300) + INTERPRETED
     printed(tmp_path, program, tmp_path / "sums.npz", NUMBA_DISABLE_JIT="1")
     interpreted = np.load(tmp_path / "sums.npz")
     mixture = random_mixture(4, n_bands)

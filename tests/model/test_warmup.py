@@ -1,5 +1,6 @@
 """After a warm-up nothing is compiled; and whatever is wrong with what is kept, a run compiles again and is right."""
 
+import logging
 import re
 import shutil
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import streamgmm
+from streamgmm.model import warmup
 
 from ..images import smooth, write_tiff
 from .conftest import ARGUMENTS, PIXELS, compiled, printed, run
@@ -21,7 +23,7 @@ from streamgmm.model.warmup import compile_kernels
 def compiled():
     return [len(dispatcher.signatures) for dispatcher in dispatchers]
 
-compile_kernels(pixels.dtype, 3, 4, 2, table={table}, confident=True)
+compile_kernels(pixels.dtype, 3, {n_components}, 2, table={table}, confident=True)
 before = compiled()
 if {table}:
     counter = ColorCounter(3, len(pixels), 2)
@@ -40,8 +42,59 @@ print(before == compiled())
 
 
 @pytest.mark.parametrize("table", [True, False], ids=["table", "stream"])
-def test_no_kernel_is_compiled_after_the_warm_up(table, tmp_path):
-    assert printed(tmp_path, (PIXELS + WARM).format(n_bands=3, n_pixels=300, table=table)) == "True\n"
+@pytest.mark.parametrize("n_components", [4, 300])
+def test_no_kernel_is_compiled_after_the_warm_up(n_components, table, tmp_path):
+    program = (PIXELS + WARM).format(n_components=n_components, n_bands=3, n_pixels=300, table=table)
+    assert printed(tmp_path, program) == "True\n"
+
+
+@pytest.fixture
+def attempts(monkeypatch):
+    """What compiling ahead comes to: how often all kernels were called, and whether kept code was forgotten in between."""
+    seen = []
+    monkeypatch.setattr(warmup, "forget", lambda: seen.append("forget"))
+
+    def failing(times):
+        def call_all(*_):
+            seen.append("call")
+            if seen.count("call") <= times:
+                raise EOFError("Ran out of input")
+
+        monkeypatch.setattr(warmup, "_call_all", call_all)
+        return seen
+
+    return failing
+
+
+def test_code_that_cannot_be_read_is_compiled_again(attempts, caplog):
+    seen = attempts(1)
+    with caplog.at_level(logging.INFO, logger="streamgmm"):
+        warmup.compile_kernels(np.uint8, 3, 4, 2, table=True)
+    assert seen == ["call", "forget", "call"]
+    assert "compiled code that was kept cannot be read (EOFError: Ran out of input); compiling again" in caplog.text
+
+
+def test_what_fails_again_is_raised(attempts):
+    seen = attempts(2)
+    with pytest.raises(EOFError):
+        warmup.compile_kernels(np.uint8, 3, 4, 2, table=True)
+    assert seen == ["call", "forget", "call"]
+
+
+def test_what_is_kept_is_left_alone_where_it_can_be_read(attempts):
+    seen = attempts(0)
+    warmup.compile_kernels(np.uint8, 3, 4, 2, table=True)
+    assert seen == ["call"]
+
+
+def test_a_warm_up_is_for_the_usual_images(monkeypatch):
+    warmed = set()
+    monkeypatch.setattr(
+        warmup, "compile_kernels", lambda dtype, n_bands, *_, table, **__: warmed.add((str(dtype), n_bands, table))
+    )
+    warmup.warm_up()
+    on_tiles = {(dtype, n_bands, False) for dtype in ("uint8", "uint16", "float32") for n_bands in (1, 3, 4)}
+    assert warmed == on_tiles | {("uint8", 1, True), ("uint8", 3, True)}
 
 
 DAMAGES = {
