@@ -61,7 +61,7 @@ def printed(folder, program, *arguments, **environment):
 
 def compiled(folder, arguments, cache):
     """Run the command with a cache: how often kernels were compiled, and found in it."""
-    output = printed(folder, COUNTING, *arguments, STREAMGMM_CACHE_DIR=str(cache))
+    output, _ = run(folder, arguments, [sys.executable, "-c", COUNTING], STREAMGMM_CACHE_DIR=str(cache))
     misses, hits = map(int, output.split())
     return misses, hits
 
