@@ -9,6 +9,8 @@ from ..errors import ModelError
 
 # Floats that are closer than this part of their range count as one color for the purposes of a mixture.
 FLOAT_STEP = 2.0**-20
+# Samples are brought this near to a range that they are farther from: squares and sums of float32 stay finite.
+FAR = 2.0**20
 # Samples that are scaled at once: float64 of a large tile would take twice its memory, several times.
 PART = 1 << 14
 
@@ -46,6 +48,7 @@ class SampleSpace:
         Parameters
         ----------
         samples : ndarray of shape (n, D), uint8, uint16, float32 or float64
+            Finite.
         dtype : numpy.dtype
             uint8, uint16 or float32.
         """
@@ -56,7 +59,8 @@ class SampleSpace:
         scaled = np.empty(samples.shape, np.float32)
         for first in range(0, len(samples), PART):
             part = samples[first : first + PART].astype(np.float64) / 2
-            scaled[first : first + PART] = (np.nan_to_num(part) - low / 2) / half
+            with np.errstate(over="ignore"):  # a model may be applied to any image
+                scaled[first : first + PART] = np.clip((part - low / 2) / half, -FAR, FAR)
         return scaled
 
     def scale(self, dtype: Any) -> float:

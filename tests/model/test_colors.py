@@ -1,16 +1,19 @@
 """A color table is the image, added up."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 
-from streamgmm.model import kernels
-from streamgmm.model.colors import ColorCounter, ColorTable, color_codes
+from streamgmm.model.colors import ColorCounter, ColorTable, color_codes, has_table
 from streamgmm.model.footprint import COUNTERS
+from streamgmm.model.space import SampleSpace
 
-from . import naive
-from .conftest import random_mixture, random_pixels
+from .. import naive
+from ..conftest import random_mixture, random_pixels
+from ..processes import in_child
 
 
 def as_dict(table):
@@ -37,19 +40,6 @@ def test_each_color_has_a_code_of_its_own(n_bands):
     np.testing.assert_array_equal(np.sort(sums, axis=None), np.arange(256**n_bands))
 
 
-@pytest.mark.parametrize("counter_type", [np.uint32, np.uint64])
-@pytest.mark.parametrize("n_bands", [1, 2, 3])
-def test_compact_writes_the_colors_that_occur_in_the_order_of_their_codes(n_bands, counter_type):
-    expected = np.unique(np.random.default_rng(0).integers(0, 256, (300, n_bands), np.uint8), axis=0)
-    expected = expected[np.argsort(codes_of(expected))]
-    counters = np.zeros(256**n_bands, counter_type)
-    counters[codes_of(expected)] = np.arange(1, len(expected) + 1)
-    colors, counts = np.empty(expected.shape, np.uint8), np.empty(len(expected))
-    kernels.compact(counters, colors, counts)
-    np.testing.assert_array_equal(colors, expected)
-    np.testing.assert_array_equal(counts, np.arange(1, len(expected) + 1))
-
-
 @pytest.mark.parametrize("n_bands", [1, 2, 3])
 @pytest.mark.parametrize("n_pixels", [1, 1000])
 def test_a_counter_equals_its_naive_twin(n_pixels, n_bands):
@@ -67,7 +57,7 @@ def test_a_counter_equals_numpy_on_a_photograph(photo):
     colors, counts = np.unique(photo.reshape(-1, 3), axis=0, return_counts=True)
     assert as_dict(table) == dict(zip(map(tuple, colors.tolist()), counts.tolist(), strict=True))
     assert (table.colors.dtype, table.counts.dtype) == (np.uint8, np.float64)
-    assert (len(table), table.n_pixels, table.scale) == (len(colors), 512 * 512, 255)
+    assert (len(table), table.n_pixels, table.weight) == (len(colors), 512 * 512, 512 * 512)
 
 
 def test_a_counted_table_keeps_similar_colors_close(photo):
@@ -86,21 +76,23 @@ def test_any_number_of_threads_count_the_same_table(photo, threads):
     assert as_dict(table) == as_dict(expected)
 
 
+def counters_of(level, count, dtype):
+    counters = np.zeros(256, dtype)
+    counters[naive.interleaved([level])] = count
+    return counters
+
+
 def test_counts_go_beyond_32_bits_where_there_are_as_many_pixels():
     counter = ColorCounter(1, 2**32, 1)
-    lane = counter._lanes.get()
-    lane[naive.interleaved([77])] = 2**32 - 1
-    counter._lanes.put(lane)
+    counter.restore(counters_of(77, 2**32 - 1, np.uint64))
     counter.add(np.array([[77], [77], [3]], np.uint8))
     assert as_dict(counter.table()) == {(3,): 1, (77,): 2**32 + 1}
 
 
 def test_a_32_bit_counter_counts_its_last_pixel():
     counter = ColorCounter(1, 2**32 - 1, 1)
-    lane = counter._lanes.get()
-    assert lane.dtype == np.uint32
-    lane[naive.interleaved([77])] = 2**32 - 2
-    counter._lanes.put(lane)
+    assert counter.total().dtype == np.uint32
+    counter.restore(counters_of(77, 2**32 - 2, np.uint32))
     counter.add(np.array([[77]], np.uint8))
     assert as_dict(counter.table()) == {(77,): 2**32 - 1}
 
@@ -132,9 +124,87 @@ def test_the_sum_of_two_tables_is_the_table_of_both(photo):
     assert as_dict(merged) == as_dict(ColorTable.of(pixels))
 
 
-@pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 255), (np.uint16, 65_535), (np.float32, 1)])
-def test_the_scale_of_a_table_is_that_of_its_samples(dtype, scale):
-    assert ColorTable.of(np.zeros((1, 3), dtype)).scale == scale
+@pytest.mark.parametrize(("dtype", "most"), [(np.uint8, 255), (np.uint16, 65_535), (np.float32, 1)])
+def test_the_values_of_a_table_are_in_0_to_1(dtype, most):
+    samples = np.array([[0, most], [most, most]], dtype)
+    table = ColorTable.of(samples, np.array([3.0, 1.0]))
+    assert table.values.tolist() == [[0, 1], [1, 1]]
+    assert table.mean.tolist() == [0.25, 1]
+    assert table.step == (1 / most if most > 1 else 2.0**-20)
+
+
+def test_a_scaled_table_is_that_of_as_many_more_pixels(photo):
+    pixels = photo[::8, ::8].reshape(-1, 3)
+    assert as_dict(ColorTable.of(pixels).scaled(3)) == as_dict(ColorTable.of(pixels.repeat(3, axis=0)))
+
+
+def test_a_table_travels_as_arrays(photo):
+    table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
+    again = ColorTable.from_arrays(table.to_arrays())
+    np.testing.assert_array_equal(again.colors, table.colors)
+    np.testing.assert_array_equal(again.counts, table.counts)
+
+
+def test_what_samples_mean_stays_with_their_table():
+    space = SampleSpace((-5, 5))
+    table = ColorTable.of(np.random.default_rng(0).random((20, 3), np.float32), space=space)
+    assert table.space == table.scaled(2).space == (table + table).space == space
+
+
+def test_no_pixels_are_an_empty_table():
+    none = ColorTable.of(np.empty((0, 3), np.uint8))
+    some = ColorTable.of(np.array([[1, 2, 3]], np.uint8))
+    assert (len(none), none.n_pixels) == (0, 0)
+    assert as_dict(none + some) == as_dict(some)
+
+
+def test_colors_are_handed_over_only_where_a_table_of_them_fits(photo):
+    counter = ColorCounter(3, photo[..., 0].size, 2)
+    counter.add(photo)
+    asked = []
+    n_colors = counter.table(lambda n: asked.append(n))
+    assert [n_colors] == asked == [np.count_nonzero(counter.total())]
+    counter.add(photo)  # it may go on
+    assert as_dict(counter.table(lambda n: n == n_colors)) == as_dict(ColorTable.of(photo.reshape(-1, 3)).scaled(2))
+
+
+def test_totals_leave_nothing_behind_and_may_be_taken_again(photo):
+    counter, expected = ColorCounter(1, photo.size, 3), np.bincount(photo[..., 0].reshape(-1), minlength=256)
+    for rounds in (1, 2, 3):
+        counter.add(photo[..., :1])
+        for _ in range(2):
+            np.testing.assert_array_equal(counter.total(), rounds * expected)
+
+
+def test_a_counter_goes_on_from_its_total(photo):
+    before, after = ColorCounter(3, photo[..., 0].size, 2), ColorCounter(3, photo[..., 0].size, 2)
+    before.add(photo[:100])
+    after.restore(before.total().copy())
+    after.add(photo[100:])
+    assert as_dict(after.table()) == as_dict(ColorTable.of(photo.reshape(-1, 3)))
+
+
+def test_a_counter_travels_empty(photo):
+    counter = ColorCounter(3, 2**32, 2)
+    counter.add(photo)
+    sent = pickle.dumps(counter)
+    assert len(sent) < 200
+    again = pickle.loads(sent)
+    assert not again.total().any()
+    assert (again.total().shape, again.total().dtype) == (counter.total().shape, counter.total().dtype)
+
+
+def total_of(counter, pixels):
+    counter.add(pixels)
+    return counter.total()
+
+
+def test_a_counter_counts_to_the_same_total_in_another_process(photo):
+    here, there = ColorCounter(2, photo[..., 0].size, 2), ColorCounter(2, photo[..., 0].size, 2)
+    pixels = np.ascontiguousarray(photo[..., :2])
+    there.add(pixels)
+    total = in_child(partial(total_of, there, pixels))
+    np.testing.assert_array_equal(total, total_of(here, pixels))
 
 
 def test_a_table_adds_up_to_the_same_bits_on_any_number_of_threads(photo):
@@ -143,3 +213,11 @@ def test_a_table_adds_up_to_the_same_bits_on_any_number_of_threads(photo):
     assert actual.moments.tobytes() == expected.moments.tobytes()
     assert actual.log_likelihood == expected.log_likelihood
     assert actual.weight == 512 * 512
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_bands", "expected"),
+    [("u1", 1, True), ("u1", 3, True), ("u1", 4, False), ("u2", 1, False), ("f4", 3, False), ("i1", 1, False)],
+)
+def test_8_bit_images_of_up_to_three_bands_have_a_table(dtype, n_bands, expected):
+    assert has_table(np.dtype(dtype), n_bands) is expected

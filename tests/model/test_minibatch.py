@@ -1,5 +1,6 @@
 """Stepwise EM comes close to EM on every pixel, in the same way each time."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ from streamgmm.model.em import expectation_maximization
 from streamgmm.model.minibatch import PATIENCE, SCORE_EVERY, stepwise_em
 from streamgmm.model.mixture import Mixture
 from streamgmm.model.seeding import seed_mixture
+from streamgmm.model.space import SampleSpace
 from streamgmm.model.statistics import accumulate
 
-from .conftest import random_mixture, random_pixels
+from ..conftest import random_mixture, random_pixels
 
 RIDGE = 1e-6
 BATCH = 4096
@@ -161,3 +163,20 @@ def test_steps_are_those_of_the_papers(last):
         average += 4 / (step + 3) * (running - average)
     fitted = last(batches, Mixture(np.ones(1), [[0.5]], [0.1], "spherical"))
     np.testing.assert_allclose(fitted.means, [[average]], rtol=1e-6)
+
+
+def test_batches_without_pixels_move_nothing(shuffled, photo):
+    start, held_out = start_for(photo, 4), partial(accumulate, shuffled[:BATCH])
+    empty = partial(accumulate, shuffled[:0])
+    assert stepwise_em([empty] * 5, held_out, start, tol=0, reg_covar=RIDGE)[0].mixture is start
+    batches = list(batches_of(shuffled[BATCH:], 1))[:3]
+    fit, steps = stepwise_em([empty, *batches, empty], held_out, start, tol=0, reg_covar=RIDGE)
+    assert steps == 5
+    assert fit.log_likelihood[-1] > fit.log_likelihood[0]
+
+
+def test_steps_keep_the_range():
+    space = SampleSpace((-1, 5))
+    mixture = replace(random_mixture(3, 2), space=space)
+    batches = [partial(accumulate, random_pixels(mixture, 500, np.float32, seed=seed)) for seed in range(SCORE_EVERY)]
+    assert stepwise_em(batches, batches[0], mixture, tol=0, reg_covar=RIDGE)[0].mixture.space == space

@@ -8,16 +8,17 @@ import pytest
 
 from streamgmm.errors import ModelError
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
+from streamgmm.model.space import BY_TYPE, SampleSpace
 
-from . import naive
-from .conftest import parts, random_mixture
+from .. import naive
+from ..conftest import parts, random_mixture
 
 SHAPES = {"full": (4, 3, 3), "tied": (3, 3), "diag": (4, 3), "spherical": (4,)}
 
 
 def equal(a, b):
     arrays = ("weights", "means", "covariances")
-    alike = (a.covariance_type, a.range) == (b.covariance_type, b.range)
+    alike = (a.covariance_type, a.space) == (b.covariance_type, b.space)
     return alike and all(np.array_equal(getattr(a, n), getattr(b, n)) for n in arrays)
 
 
@@ -39,21 +40,22 @@ def fields(**changes):
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_json_gives_the_mixture_back_to_the_last_bit(covariance_type, n_bands, n_components):
     mixture = random_mixture(n_components, n_bands, covariance_type)
-    for given in (mixture, replace(mixture, range=(-1 / 3, 1e300)), replace(mixture, range=(0, 0))):
+    for space in (BY_TYPE, SampleSpace((-1 / 3, 1e300)), SampleSpace((0, 0))):
+        given = replace(mixture, space=space)
         again = Mixture.from_json(given.to_json())
         assert equal(again, given)
         assert again.to_json() == given.to_json()
 
 
 def test_a_model_without_a_range_is_for_integers():
-    assert Mixture.from_json(fields()).range is None
-    assert Mixture.from_json(fields(range=[-2, 5.5])).range == (-2, 5.5)
+    assert Mixture.from_json(fields()).space == BY_TYPE
+    assert Mixture.from_json(fields(range=[-2, 5.5])).space == SampleSpace((-2, 5.5))
 
 
 @pytest.mark.parametrize("components", [[2, 0], [3]])
 def test_what_0_and_1_stand_for_is_kept(components):
-    mixture = replace(random_mixture(4, 3), range=(-7, 9))
-    assert mixture.take(components).range == mixture.ordered().range == (-7, 9)
+    mixture = replace(random_mixture(4, 3), space=SampleSpace((-7, 9)))
+    assert mixture.take(components).space == mixture.ordered().space == SampleSpace((-7, 9))
 
 
 def test_json_has_a_line_for_each_component_and_says_what_it_is():
@@ -77,7 +79,7 @@ def test_info_is_for_a_person():
         "range": None,
         "weights": [0.333333, 0.666667],
     }
-    assert replace(mixture, range=(-1, 2)).info()["range"] == (-1, 2)
+    assert replace(mixture, space=SampleSpace((-1, 2))).info()["range"] == (-1, 2)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +143,6 @@ GOOD = {"weights": [0.5, 0.5], "means": [[0.1], [0.2]], "covariances": [0.01, 0.
         ({"covariances": [0.1, -np.inf]}, r"^weights, means or covariances hold a number that is not finite$"),
         ({"weights": [0.5, 0.25]}, r"^weights must be >= 0 and sum to 1; they sum to 0.75$"),
         ({"weights": [1.5, -0.5]}, r"^weights must be >= 0 and sum to 1; they sum to 1$"),
-        ({"range": (1, 0)}, r"^range is \(1, 0\); expected two finite numbers, the least first$"),
-        ({"range": (0, np.inf)}, r"^range is \(0, inf\); expected two finite numbers, the least first$"),
-        ({"range": (np.nan, 1)}, r"^range is \(nan, 1\); expected two finite numbers, the least first$"),
     ],
 )
 def test_what_is_no_mixture_is_refused_with_its_values(changes, message):
@@ -218,3 +217,15 @@ def test_components_are_ordered_by_falling_weight_then_by_rising_mean():
 def test_the_order_components_come_in_does_not_matter(covariance_type):
     mixture = random_mixture(4, 3, covariance_type)
     assert mixture.ordered().to_json() == mixture.take([3, 1, 0, 2]).ordered().to_json()
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_alike_components_share_one_covariance(covariance_type):
+    means, covariance = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]), np.array([[0.04, 0.01], [0.01, 0.02]])
+    mixture = Mixture.alike(means, covariance, covariance_type, space=SampleSpace((0, 9)))
+    variances = {"full": covariance, "tied": covariance, "diag": np.diag([0.04, 0.02]), "spherical": np.diag([0.03, 0.03])}
+    np.testing.assert_allclose(mixture.full_covariances, [variances[covariance_type]] * 3)
+    np.testing.assert_array_equal(mixture.means, means)
+    assert mixture.weights.tolist() == [1 / 3] * 3
+    assert mixture.space == SampleSpace((0, 9))
+    assert Mixture.alike(means, covariance, covariance_type, np.array([0.5, 0.3, 0.2])).weights.tolist() == [0.5, 0.3, 0.2]

@@ -1,5 +1,7 @@
 """Seeds are drawn as they should be, and the same seed draws the same."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -8,11 +10,14 @@ from streamgmm.model import seeding
 from streamgmm.model.colors import ColorTable
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
 from streamgmm.model.seeding import around, lloyd, plus_plus, reseed, seed_mixture
+from streamgmm.model.space import SampleSpace
+from streamgmm.options import Init
 
-from . import naive
-from .conftest import colors, random_mixture
+from .. import naive
+from ..conftest import colors, random_mixture
 
 RIDGE = 1e-6
+INITS = get_args(Init)
 NONE = np.empty((0, 3))
 
 
@@ -161,3 +166,26 @@ def test_reseeding_repeats_itself_for_the_same_seed_and_round_alone(sample):
     draws = [reseed(sample, seed, mixture, failed, attempt).means for seed, attempt in [(0, 1), (0, 1), (0, 2), (1, 1)]]
     np.testing.assert_array_equal(draws[0], draws[1])
     assert len({draw.tobytes() for draw in draws}) == 3
+
+
+RANGED = ColorTable.of(np.random.default_rng(0).random((200, 2), np.float32), space=SampleSpace((-40, 60)))
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("init", INITS)
+def test_a_fit_of_a_table_with_a_range_comes_out_with_it(init, covariance_type):
+    assert seeded(RANGED, 4, covariance_type, init).space == RANGED.space
+
+
+def test_each_step_of_seeding_keeps_the_range():
+    start = around(RANGED, RANGED.values[:3], "full", RIDGE)
+    clusters = lloyd(RANGED, start, RIDGE, 1)
+    assert start.space == clusters.space == reseed(RANGED, 0, clusters, np.array([1]), 1).space == RANGED.space
+
+
+def test_a_search_that_would_take_long_has_one_start(sample, monkeypatch):
+    starts = []
+    monkeypatch.setattr(seeding, "around", lambda *arguments: starts.append(arguments) or around(*arguments))
+    monkeypatch.setattr(seeding, "WORK", 1)
+    assert seeded(sample, 3).n_components == 3
+    assert len(starts) == 1
