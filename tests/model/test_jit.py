@@ -23,6 +23,20 @@ from .conftest import ARGUMENTS, COMMAND, COUNTING, PIXELS, ROOT, compiled, prin
 NOTHING_KEPT = "streamgmm: compiled code cannot be kept; set STREAMGMM_CACHE_DIR to a folder that can be written"
 
 
+MOMENTS = """
+for threads in (1, 2):
+    print(accumulate(pixels, mixture, threads=threads).moments.tobytes().hex())
+"""
+
+
+@pytest.mark.parametrize(("n_bands", "n_components"), [(1, 5), (6, 4)])
+def test_code_that_was_just_compiled_adds_up_as_code_that_was_kept(n_bands, n_components, tmp_path):
+    program = PIXELS.format(n_components=n_components, n_bands=n_bands, n_pixels=3 * SLICE) + MOMENTS
+    compiling, loading = (printed(tmp_path, program, STREAMGMM_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert compiling == loading
+    assert len({*loading.split()}) == 1
+
+
 ADDING = """
 def add_up(_):
     return accumulate(pixels, mixture, threads=2).moments.tobytes()
