@@ -9,7 +9,7 @@ import tifffile
 
 import streamgmm
 
-from .conftest import PHOTO
+from ..conftest import PHOTO
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +58,3 @@ def test_a_palette_in_json_has_means_and_counts(quantized):
     assert [tuple(color["rgb"]) for color in palette["colors"]] == colors
     assert [color["mean"] for color in palette["colors"]] == report.model["means"]
     assert [color["pixels"] for color in palette["colors"]] == np.bincount(labels.reshape(-1), minlength=6)[:5].tolist()
-
-
-def test_the_confidence_is_the_largest_responsibility_at_the_same_place(quantized):
-    folder, report, _, _ = quantized
-    weights, means, covariances = (np.array(report.model[name]) for name in ("weights", "means", "covariances"))
-    with rasterio.open(folder / "in.tif") as source, rasterio.open(folder / "sure.tif") as sure:
-        assert (sure.crs, sure.transform, sure.bounds) == (source.crs, source.transform, source.bounds)
-        assert (sure.dtypes, sure.nodata, sure.profile["tiled"]) == (("uint8",), 0, True)
-        shown = source.dataset_mask() > 0
-        np.testing.assert_array_equal(sure.dataset_mask() > 0, shown)
-        colors, confidence = source.read()[:, shown].T / 255, sure.read(1)[shown]
-    densities = []
-    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
-        d = colors - mean
-        distance = np.einsum("ni,ij,nj->n", d, np.linalg.inv(covariance), d)
-        densities.append(weight * np.exp(-distance / 2) / np.sqrt(np.linalg.det(2 * np.pi * covariance)))
-    expected = 255 * np.max(densities, axis=0) / np.sum(densities, axis=0)
-    np.testing.assert_allclose(confidence, expected, atol=0.51)
