@@ -7,7 +7,15 @@ import pytest
 import tifffile
 
 import streamgmm
-from streamgmm.errors import ModelError, UnsupportedImageError
+from streamgmm.errors import ModelError, NoPixelsError, OptionError, UnsupportedImageError
+from streamgmm.jobs.clock import Clock
+from streamgmm.jobs.fitting import fit_pixels, lossless
+from streamgmm.jobs.resources import Resources
+from streamgmm.jobs.session import open_session
+from streamgmm.model.colors import ColorTable
+from streamgmm.model.labels import classify
+from streamgmm.model.space import BY_TYPE, SampleSpace
+from streamgmm.options import FitOptions, ReadOptions, ResourceOptions
 
 from .. import naive
 from ..images import PHOTO, colors_of, naive_model, posterized, smooth
@@ -154,3 +162,68 @@ def test_exact_is_for_colors_that_can_be_counted(method, tmp_path):
     ):
         quantize(pixels, tmp_path / "out.tif", method="exact")
     assert quantize(pixels, tmp_path / "out.tif", method=method).method == method
+
+
+# --- Of few colors ---
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_lossless_mixture_has_a_component_for_each_color_a_tenth_of_a_step_wide(dtype, covariance_type):
+    colors, counts = np.array([[0, 1, 0], [1, 0, 0], [1, 1, 1]], dtype), np.array([1.0, 5.0, 2.0])
+    table = ColorTable(colors, counts, SampleSpace((0.0, 1.0)) if dtype == np.float32 else BY_TYPE)
+    mixture = lossless(table, covariance_type)
+    np.testing.assert_array_equal(mixture.weights, [5 / 8, 2 / 8, 1 / 8])
+    step = {np.uint8: 1 / 255, np.uint16: 1 / 65_535, np.float32: 2.0**-20}[dtype]
+    np.testing.assert_allclose(mixture.means, colors[[1, 2, 0]] / (step**-1 if dtype != np.float32 else 1), atol=1e-15)
+    np.testing.assert_allclose(mixture.full_covariances, [(step / 10) ** 2 * np.eye(3)] * 3)
+    assert (mixture.covariance_type, mixture.space) == (covariance_type, table.space)
+    np.testing.assert_array_equal(classify(colors, mixture), [2, 0, 1])
+
+
+@pytest.mark.parametrize("method", ["exact", "stream", "minibatch"])
+@pytest.mark.parametrize("n_colors", [1, 4, 5])
+def test_no_more_colors_than_components_are_not_fitted(n_colors, method):
+    mixture, report = fit_image(posterized(60, 70, n_colors), n_components=4, method=method)
+    assert (report.method == "lossless") == (n_colors <= 4)
+    assert mixture.n_components == min(n_colors, 4)
+    assert (report.iterations == 0) == (report.log_likelihood == []) == (n_colors <= 4)
+
+
+# --- How ---
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bands", "expected"),
+    [(np.uint8, 1, "exact"), (np.uint8, 3, "exact"), (np.uint8, 4, "stream"), (np.uint16, 1, "stream"), (float, 3, "stream")],
+)
+def test_by_itself_a_fit_is_from_the_table_where_there_can_be_one(dtype, bands, expected):
+    _, report = fit_image(smooth(60, 70, bands).astype(dtype), n_components=3)
+    assert report.method == expected
+
+
+@pytest.mark.parametrize(("method", "expected"), [("auto", "stream"), ("stream", "stream"), ("exact", None)])
+def test_images_of_equal_weight_have_no_table(method, expected):
+    options = FitOptions(n_components=3, method=method)
+    resources = Resources.of(ResourceOptions(threads=1))
+    with open_session(PARTS, ReadOptions(), resources, Clock()) as session:
+        if expected is None:
+            with pytest.raises(UnsupportedImageError, match=r"method exact needs .* use stream"):
+                fit_pixels(session, options, by_image=True)
+        else:
+            assert fit_pixels(session, options, by_image=True).method == expected
+
+
+@pytest.mark.parametrize("method", ["exact", "stream", "minibatch"])
+def test_an_image_that_is_all_masked_cannot_be_fitted(method):
+    for pixels in (np.ma.masked_all((30, 40, 3), np.uint8), np.full((30, 40, 3), np.nan)):
+        if method == "exact" and pixels.dtype != np.uint8:
+            continue
+        with pytest.raises(NoPixelsError, match="array: every pixel is masked"):
+            fit_image(pixels, method=method)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (3,), (3, 3, 1)])
+def test_means_of_another_shape_are_refused(shape):
+    with pytest.raises(OptionError, match=r"init has means of shape \(.*\); the image has 3 bands"):
+        fit_image(PARTS[0], n_components=3, init=np.zeros(shape))

@@ -285,3 +285,20 @@ def test_an_option_that_makes_no_sense_is_refused_with_the_remedy(name, tmp_path
 def test_a_tolerance_and_ridge_of_nothing_are_accepted(photo, tmp_path):
     report = quantize(PHOTO, path := tmp_path / "out.tif", n_components=3, tol=0, reg_covar=0, max_iter=3)
     check_output(photo, path, report)
+
+
+def test_a_keyword_that_is_misspelled_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="n_component"):
+        quantize(PHOTO, tmp_path / "out.tif", n_component=3)
+
+
+@pytest.mark.parametrize("output", ["palette", "labels", "rgb"])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_that_is_all_masked_gives_an_output_of_nodata(method, output, tmp_path, caplog):
+    nothing = np.ma.masked_all((70, 90, 3), np.uint8)
+    report = quantize(nothing, path := tmp_path / "out.tif", method=method, output=output)
+    assert (report.method, report.model, report.n_components, report.colors_used, report.nodata) == ("none", None, 0, 0, 0)
+    assert caplog.messages == [
+        "array: every pixel is masked (nodata, alpha 0, mask or NaN); there is nothing to fit; the output is all nodata"
+    ]
+    assert (tifffile.imread(path) == 0).all()
