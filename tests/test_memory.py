@@ -26,7 +26,7 @@ from PIL import Image
 import streamgmm
 from streamgmm.cli import main
 from streamgmm.jobs import fitting, resources
-from streamgmm.jobs.resources import BASELINE, MARGIN
+from streamgmm.jobs.resources import BASELINE, MARGIN, Resources
 from streamgmm.model.colors import ColorCounter
 from streamgmm.model.footprint import COUNTERS, counter_bytes, table_bytes
 from streamgmm.model.labels import LookupTable, classify
@@ -47,11 +47,12 @@ SIDE, COMPONENTS = 512, 4
 
 def mixture(threads):
     """What a fit of COMPONENTS to RGB takes of the memory before its color table."""
-    return methods.COVARIANCES * 8 * COMPONENTS * 3**2 + methods.work_bytes(COMPONENTS, 3, threads)
+    whole = Resources(threads, 1, in_pixels=False, memory=1 << 40)
+    return whole.memory - whole.without_mixture(COMPONENTS, 3, "in.tif").memory
 
 
 MIXTURE = mixture(2)
-COUNTERS = counter_bytes(3, SIDE * SIDE)
+COUNTERS_BYTES = counter_bytes(3, SIDE * SIDE)
 
 
 @pytest.fixture
@@ -136,22 +137,22 @@ def test_as_many_threads_count_as_tables_fit(folder, monkeypatch):
     made = []
 
     class Counter(ColorCounter):
-        def __init__(self, n_bands, n_pixels, lanes):
-            made.append(lanes)
-            super().__init__(n_bands, n_pixels, lanes)
+        def __init__(self, n_bands, n_pixels, copies):
+            made.append(copies)
+            super().__init__(n_bands, n_pixels, copies)
 
     monkeypatch.setattr(fitting, "ColorCounter", Counter)
     write_tiff(folder / "flat.tif", np.zeros((2048, 2048, 3), np.uint8), compression="deflate", tile=(512, 512))
-    fitting = range(1, COUNTERS + 2)
-    for lanes in fitting:
-        quantize("flat.tif", memory=NEEDED + mixture(8) + lanes * COUNTERS + MIB, threads=8)
-    assert made == [min(lanes, COUNTERS) for lanes in fitting]
+    holding = range(1, COUNTERS + 2)
+    for copies in holding:
+        quantize("flat.tif", memory=NEEDED + mixture(8) + copies * COUNTERS_BYTES + MIB, threads=8)
+    assert made == [min(copies, COUNTERS) for copies in holding]
 
 
 def test_counters_that_do_not_fit(folder, caplog):
     expected = quantize(method="stream")[1]
     caplog.clear()
-    report, output = quantize(memory=NEEDED + MIXTURE + COUNTERS - 1)
+    report, output = quantize(memory=NEEDED + MIXTURE + COUNTERS_BYTES - 1)
     assert (report.method, report.distinct_colors) == ("stream", None)
     assert output == expected
     warnings = [record.message for record in caplog.records if "raise --memory" in record.message]
@@ -159,18 +160,18 @@ def test_counters_that_do_not_fit(folder, caplog):
     assert warnings[0].startswith("in.tif: counters for all colors do not fit into 277 MiB; reading every pixel")
 
 
-@pytest.mark.parametrize("sample_places", [256, 4], ids=["all are sampled", "a few are sampled"])
-def test_a_run_that_counted_with_much_memory_goes_on_with_too_little_for_the_counters(sample_places, folder, monkeypatch):
-    """Of many places all are read where colors are counted, and a few where pixels are only sampled."""
-    smaller = {"pixels.TASK_PIXELS": 1 << 14, "pixels.ROUND": 2, "methods.SAMPLE_PLACES": sample_places}
-    smaller |= {"checkpoint.INTERVAL": 0, "checkpoint.SHARE": 0}
+@pytest.mark.parametrize("sample_blocks", [256, 4], ids=["all are sampled", "a few are sampled"])
+def test_a_run_that_counted_with_much_memory_goes_on_with_too_little_for_the_counters(sample_blocks, folder, monkeypatch):
+    """Of many blocks all are read where colors are counted, and a few where pixels are only sampled."""
+    smaller = {"passes.blocks.BLOCK_PIXELS": 1 << 14, "sampling.SAMPLE_BLOCKS": sample_blocks}
+    smaller |= {"passes.checkpoint.INTERVAL": 0, "passes.checkpoint.SHARE": 0}
     for name, value in smaller.items():
         monkeypatch.setattr(f"streamgmm.jobs.{name}", value)
     expected = quantize(method="stream")[1]
     with pytest.raises(KeyboardInterrupt):
         quantize(memory="2GiB", progress=interrupt_at("count", 0.7))
     (saved,) = folder.glob(".streamgmm.out.work/*.npz")
-    assert saved.stat().st_size >= COUNTERS
+    assert saved.stat().st_size >= COUNTERS_BYTES
     report, output = quantize(memory=TOO_LITTLE)
     assert (report.method, output) == ("stream", expected)
     assert {path.name for path in folder.iterdir()} == {"in.tif", "out"}
@@ -190,7 +191,7 @@ def interrupt_at(wanted, part):
 def test_a_table_that_does_not_fit(folder, caplog):
     expected = quantize(method="stream")[1]
     exact, _ = quantize(memory="2GiB")
-    whole = NEEDED + MIXTURE + COUNTERS + table_bytes(exact.distinct_colors, 3)
+    whole = NEEDED + MIXTURE + COUNTERS_BYTES + table_bytes(exact.distinct_colors, 3)
     assert (exact.method, quantize(memory=whole)[0].method) == ("exact", "exact")
     caplog.clear()
     for memory in (whole - 1, whole - 2 * MIB):
@@ -219,9 +220,9 @@ def test_a_command_that_streams_for_want_of_memory_says_so_in_a_line_and_succeed
     assert report["peak_memory_bytes"] <= 240 * MIB
 
 
-@pytest.mark.parametrize("short", [COUNTERS + 1, 2 * MIB], ids=["counters", "table"])
+@pytest.mark.parametrize("short", [COUNTERS_BYTES + 1, 2 * MIB], ids=["counters", "table"])
 def test_a_table_that_was_asked_for_and_does_not_fit(short, folder, capsys):
-    memory = NEEDED + MIXTURE + COUNTERS + table_bytes(SIDE * SIDE, 3) - short
+    memory = NEEDED + MIXTURE + COUNTERS_BYTES + table_bytes(SIDE * SIDE, 3) - short
     arguments = [
         "quantize",
         "in.tif",
@@ -242,7 +243,7 @@ def test_a_table_that_was_asked_for_and_does_not_fit(short, folder, capsys):
     assert [path.name for path in folder.iterdir()] == ["in.tif"]
 
 
-@pytest.mark.parametrize("memory", [NEEDED + MIXTURE + COUNTERS, "300MiB"])
+@pytest.mark.parametrize("memory", [NEEDED + MIXTURE + COUNTERS_BYTES, "300MiB"])
 def test_few_colors_are_lossless_with_any_memory(memory, folder):
     write_tiff(folder / "few.tif", posterized(200, 200, COMPONENTS), compression="deflate", tile=(128, 128))
     report, output = quantize("few.tif", memory=memory)
@@ -287,13 +288,14 @@ def test_a_table_of_all_colors_in_blocks_holds_the_label_of_each():
 def test_a_counter_tells_its_colors_before_there_is_a_table_and_keeps_one_table_of_counters():
     pixels = random_pixels(random_mixture(3, 3), 5000, np.uint8)
     counter = ColorCounter(3, len(pixels), COUNTERS)
-    expected = len(np.unique(pixels, axis=0))
+    expected, asked = len(np.unique(pixels, axis=0)), []
     for part in np.split(pixels, 10):
         counter.add(part)
-    assert counter.n_colors() == counter.n_colors() == expected
-    assert counter._lanes.qsize() == COUNTERS
+    for _ in range(2):
+        assert counter.table(lambda n_colors: asked.append(n_colors)) == expected
+    assert (asked, counter._free.qsize()) == ([expected] * 2, COUNTERS)
     table = counter.table()
-    assert (len(table), table.n_pixels, counter._lanes.qsize()) == (expected, 5000, 0)
+    assert (len(table), table.n_pixels, counter._free.qsize()) == (expected, 5000, 0)
 
 
 # --- Kept: slow, in processes ---
@@ -466,7 +468,10 @@ def test_a_run_that_compiles_takes_the_compiler_besides(images):
 @pytest.mark.parametrize(("memory", "method"), [("384MiB", "exact"), (TOO_LITTLE, "stream")])
 def test_a_run_that_goes_on_from_saved_counters_stays_inside_the_memory(memory, method, images):
     """Also where it has less memory than before, in which the counters do not fit: then all is as if nothing had been saved."""
-    command, saved = [*COMMANDS["quantize"]("deflate.tif"), "--threads", "2"], images / ".streamgmm.out.work" / "000001.npz"
+    command, saved = (
+        [*COMMANDS["quantize"]("deflate.tif"), "--threads", "2"],
+        images / ".streamgmm.out.work" / "000001-Count.npz",
+    )
     check_stays_inside(memory, *command, folder=images)
     expected = (images / "out").read_bytes()
     start = [sys.executable, "-m", "streamgmm", *command, "--memory", "1GiB"]
@@ -474,7 +479,7 @@ def test_a_run_that_goes_on_from_saved_counters_stays_inside_the_memory(memory, 
         while not saved.exists() and process.poll() is None:
             time.sleep(0.01)
         process.kill()
-    assert saved.stat().st_size >= COUNTERS
+    assert saved.stat().st_size >= COUNTERS_BYTES
     assert check_stays_inside(memory, *command, folder=images)["method"] == method
     assert (images / "out").read_bytes() == expected
 

@@ -84,11 +84,15 @@ class Checkpoint:
         OutputError
             Where the system does not let it be read.
         """
-        if self.folder is None or not (self.folder / name).exists():
+        if self.folder is None:
             return None
+        path = self.folder / name
         try:
-            with output_errors(self.output), open(self.folder / name, "rb") as file:
-                return _whole(file)
+            with output_errors(self.output):
+                if not path.exists():
+                    return None
+                with open(path, "rb") as file:
+                    return _whole(file)
         except MemoryError:
             raise MemoryBudgetError(
                 f"{self.output}: what an interrupted run has saved does not fit the memory; raise the limit, or begin "
@@ -108,11 +112,10 @@ def _whole(file: BinaryIO) -> State | None:
         return state if state.pop("names").tolist() == sorted(state) else None
     except MemoryError:
         raise
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # an offset before the beginning
-            return None
-        raise
-    except Exception:
+    except Exception as error:
+        cause = error.__context__ if isinstance(error, zipfile.BadZipFile) else error  # it says that of any OSError, too
+        if isinstance(cause, OSError) and cause.errno != errno.EINVAL:  # which is an offset before the beginning
+            raise cause from None
         return None
 
 
@@ -149,7 +152,8 @@ def resumable(output: Path, work_dir: Path | None, key: str) -> Iterator[Checkpo
     """
     folder = beside(output, "work", work_dir)
     label = folder / "job"
-    resumed = label.is_file() and label.read_bytes() == key.encode()
+    with output_errors(output):
+        resumed = label.is_file() and label.read_bytes() == key.encode()
     if not resumed:
         shutil.rmtree(folder, ignore_errors=True)
         with output_errors(output):

@@ -1,6 +1,8 @@
-"""Palettes as files, and the TIFF of how sure each pixel is."""
+"""Palettes as files."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ import rasterio
 import tifffile
 
 import streamgmm
+from streamgmm.jobs.palette_file import palette_text
+from streamgmm.model.space import SampleSpace
 
-from .conftest import PHOTO
+from ..conftest import PHOTO, random_mixture
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def quantized(tmp_path_factory):
         image.write(pixels)
     for suffix in ("gpl", "json", "txt"):
         options = {"n_components": 5, "overwrite": True, "palette_out": folder / f"palette.{suffix}"}
-        report = streamgmm.quantize(folder / "in.tif", folder / "out.tif", confidence=folder / "sure.tif", **options)
+        report = streamgmm.quantize(folder / "in.tif", folder / "out.tif", **options)
     with rasterio.open(folder / "out.tif") as output:
         colors = [output.colormap(1)[label][:3] for label in range(5)]
         return folder, report, output.read(1), colors
@@ -60,19 +64,39 @@ def test_a_palette_in_json_has_means_and_counts(quantized):
     assert [color["pixels"] for color in palette["colors"]] == np.bincount(labels.reshape(-1), minlength=6)[:5].tolist()
 
 
-def test_the_confidence_is_the_largest_responsibility_at_the_same_place(quantized):
-    folder, report, _, _ = quantized
-    weights, means, covariances = (np.array(report.model[name]) for name in ("weights", "means", "covariances"))
-    with rasterio.open(folder / "in.tif") as source, rasterio.open(folder / "sure.tif") as sure:
-        assert (sure.crs, sure.transform, sure.bounds) == (source.crs, source.transform, source.bounds)
-        assert (sure.dtypes, sure.nodata, sure.profile["tiled"]) == (("uint8",), 0, True)
-        shown = source.dataset_mask() > 0
-        np.testing.assert_array_equal(sure.dataset_mask() > 0, shown)
-        colors, confidence = source.read()[:, shown].T / 255, sure.read(1)[shown]
-    densities = []
-    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
-        d = colors - mean
-        distance = np.einsum("ni,ij,nj->n", d, np.linalg.inv(covariance), d)
-        densities.append(weight * np.exp(-distance / 2) / np.sqrt(np.linalg.det(2 * np.pi * covariance)))
-    expected = 255 * np.max(densities, axis=0) / np.sum(densities, axis=0)
-    np.testing.assert_allclose(confidence, expected, atol=0.51)
+# --- By themselves ---
+
+PALETTE = np.array([[0, 10, 255], [7, 8, 9]], np.uint8)
+COUNTS = np.array([5.0, 2.0**53])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "expected"),
+    [
+        (".gpl", "GIMP Palette\nName: streamgmm\nColumns: 16\n#\n  0  10 255\t0\n  7   8   9\t1\n"),
+        (".txt", "0 0 10 255 255\n1 7 8 9 255\n"),
+    ],
+)
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_a_suffix_chooses_the_text_to_the_letter(change, suffix, expected):
+    path = Path("deep/palette" + change(suffix))
+    assert palette_text(path, PALETTE, random_mixture(2, 3), COUNTS, None) == expected
+
+
+def test_json_tells_of_means_as_they_are_and_counts_as_whole_numbers():
+    mixture = replace(random_mixture(2, 3), space=SampleSpace((-5.0, 1e30)))
+    found = json.loads(palette_text(Path("x.json"), PALETTE, mixture, COUNTS, 2))
+    assert (found["nodata"], found["range"]) == (2, [-5, 1e30])
+    for index, color in enumerate(found["colors"]):
+        mean = mixture.means[index].tolist()
+        assert color == {"index": index, "rgb": PALETTE[index].tolist(), "mean": mean, "pixels": int(COUNTS[index])}
+
+
+@pytest.mark.parametrize("suffix", [".gpl", ".json", ".txt"])
+def test_of_an_image_that_is_all_masked_there_is_a_palette_of_nothing(suffix, tmp_path):
+    nothing = np.ma.masked_all((20, 30, 3), np.uint8)
+    streamgmm.quantize(nothing, tmp_path / "out.tif", palette_out=(path := tmp_path / f"palette{suffix}"))
+    text = path.read_text(encoding="utf-8")
+    assert text == palette_text(path, np.empty((0, 3), np.uint8), None, np.empty(0), 0)
+    if suffix == ".json":
+        assert json.loads(text) == {"nodata": 0, "range": None, "colors": []}

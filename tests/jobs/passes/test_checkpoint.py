@@ -2,7 +2,10 @@
 
 import contextlib
 import errno
+import io
+import json
 import os
+import re
 import resource
 import shutil
 import sys
@@ -17,32 +20,13 @@ import tifffile
 
 import streamgmm
 from streamgmm.cli import main
+from streamgmm.errors import MemoryBudgetError, OutputError
 from streamgmm.image.tiff.reader import TiffImage
-from streamgmm.jobs.fingerprint import content
 from streamgmm.jobs.passes import checkpoint as module
 from streamgmm.jobs.passes.checkpoint import SHARE, Checkpoint
 
-from .images import posterized, smooth, write_tiff
-from .processes import become_nobody, in_child
-
-# --- What a job is known by ---
-
-
-def test_a_file_is_known_by_its_size_and_sixteen_pieces_of_64_kib(tmp_path):
-    """A change of the first or last byte of any piece is a change of the file."""
-    path, size, piece = tmp_path / "large", 5_000_000, 1 << 16
-    data = bytearray(np.random.default_rng(0).bytes(size))
-    path.write_bytes(data)
-    known = [content(path)]
-    for i in range(16):
-        for place in (i * (size - piece) // 15, i * (size - piece) // 15 + piece - 1):
-            data[place] ^= 1
-            path.write_bytes(data)
-            assert content(path) not in known, (i, place)
-            known.append(content(path))
-    path.write_bytes(data + b"\0")
-    assert content(path) not in known
-
+from ...images import posterized, smooth, write_tiff
+from ...processes import become_nobody, in_child
 
 # --- Saved states ---
 
@@ -62,18 +46,27 @@ def assert_same(state, expected):
 def test_steps_are_numbered_and_each_has_its_own_state(tmp_path):
     steps = Checkpoint(tmp_path)
     for state in STATES:
-        steps.step().save(state)
+        steps.step("count").save(state)
     again = Checkpoint(tmp_path)
     for state in STATES:
-        assert_same(again.step().load(), state)
-    assert again.step().load() is None
+        assert_same(again.step("count").load(), state)
+    assert again.step("count").load() is None
+
+
+def test_a_state_is_for_a_step_of_its_kind_alone(tmp_path):
+    """A run with other memory may come to another step here: its state would be that of other pixels."""
+    Checkpoint(tmp_path).step("count").save(STATES[0])
+    other = Checkpoint(tmp_path)
+    assert other.step("draw").load() is None
+    assert other.step("count").load() is None
+    assert_same(Checkpoint(tmp_path).step("count").load(), STATES[0])
 
 
 def test_a_step_has_the_state_that_was_saved_last(tmp_path):
-    step = Checkpoint(tmp_path).step()
+    step = Checkpoint(tmp_path).step("count")
     for state in STATES:
         step.save(state)
-    assert_same(Checkpoint(tmp_path).step().load(), STATES[-1])
+    assert_same(Checkpoint(tmp_path).step("count").load(), STATES[-1])
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -82,17 +75,17 @@ def test_a_save_that_was_cut_off_leaves_the_one_before(tmp_path):
         def __array__(self, *_, **__):
             raise KeyboardInterrupt
 
-    step = Checkpoint(tmp_path).step()
+    step = Checkpoint(tmp_path).step("count")
     step.save(STATES[0])
     with pytest.raises(KeyboardInterrupt):
         step.save({"more": np.arange(1000), "last": Dies()})
-    assert_same(Checkpoint(tmp_path).step().load(), STATES[0])
+    assert_same(Checkpoint(tmp_path).step("count").load(), STATES[0])
 
 
 @pytest.fixture
 def saved(tmp_path):
     """The only file of a checkpoint of one step."""
-    Checkpoint(tmp_path).step().save(STATES[0])
+    Checkpoint(tmp_path).step("count").save(STATES[0])
     (path,) = tmp_path.iterdir()
     return path
 
@@ -101,7 +94,7 @@ def test_a_torn_file_is_nothing(saved):
     whole = saved.read_bytes()
     for size in range(0, len(whole), 3):
         saved.write_bytes(whole[:size])
-        assert Checkpoint(saved.parent).step().load() is None, f"of {size} bytes"
+        assert Checkpoint(saved.parent).step("count").load() is None, f"of {size} bytes"
 
 
 @pytest.mark.parametrize("bits", [0xFF, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (0x01, 0x08))])
@@ -109,14 +102,14 @@ def test_a_file_with_a_damaged_byte_is_nothing_or_what_it_was(bits, saved):
     whole = saved.read_bytes()
     for place in range(len(whole)):
         saved.write_bytes(whole[:place] + bytes([whole[place] ^ bits]) + whole[place + 1 :])
-        state = Checkpoint(saved.parent).step().load()
+        state = Checkpoint(saved.parent).step("count").load()
         if state is not None:
             assert_same(state, STATES[0])
 
 
 def load(folder):
     """What was saved of the first step."""
-    return Checkpoint(folder).step().load()
+    return Checkpoint(folder, Path("out")).step("count").load()
 
 
 def limit(kind, value):
@@ -129,17 +122,11 @@ def limit_memory(spare):
     limit(resource.RLIMIT_AS, pages * resource.getpagesize() + spare)
 
 
-def point_to(path, target):
-    path.unlink()
-    path.symlink_to(target)
-
-
 # What happens to a process or its files, and what is said of it. None of this says that nothing whole was saved.
 TROUBLE = {
-    "no more memory": (lambda path: partial(limit_memory, 16 << 20), MemoryError, None),
-    "no more open files": (lambda path: partial(limit, resource.RLIMIT_NOFILE, 0), Exception, "(?i)too many open files"),
-    "no right to read": (lambda path: become_nobody, Exception, "(?i)permission denied"),
-    "a disk with an error": (lambda path: partial(point_to, path, "/proc/self/mem"), Exception, "(?i)input/output error"),
+    "no more memory": (lambda path: partial(limit_memory, 16 << 20), MemoryBudgetError, "out: .*raise the limit.*--no-resume"),
+    "no more open files": (lambda path: partial(limit, resource.RLIMIT_NOFILE, 0), OutputError, "out: .*too many open files"),
+    "no right to read": (lambda path: become_nobody, OutputError, "out: .*permission denied"),
 }
 
 
@@ -149,7 +136,7 @@ def test_what_may_be_whole_and_cannot_be_loaded_is_not_taken_for_nothing(trouble
     happens, kind, message = TROUBLE[trouble]
     for name, size in (("small", 1), ("large", 64 << 20)):
         (tmp_path / name).mkdir()
-        Checkpoint(tmp_path / name).step().save({"counters": np.zeros(size, np.uint8)})
+        Checkpoint(tmp_path / name).step("count").save({"counters": np.zeros(size, np.uint8)})
     (path,) = (tmp_path / "large").iterdir()
     if trouble == "no right to read":
         path.chmod(0)
@@ -157,10 +144,38 @@ def test_what_may_be_whole_and_cannot_be_loaded_is_not_taken_for_nothing(trouble
         in_child(partial(load, tmp_path / "small"), happens(path), partial(load, tmp_path / "large"))
 
 
+class Failing(io.BytesIO):
+    """A file on a disk that fails at some reading."""
+
+    def __init__(self, data, good):
+        super().__init__(data)
+        self.good = good
+
+    def read(self, size=-1):
+        self.good -= 1
+        if self.good < 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+
+def test_a_disk_with_an_error_is_not_taken_for_nothing(saved, monkeypatch):
+    data, states = saved.read_bytes(), []
+    for good in range(1000):
+        monkeypatch.setattr(module, "open", lambda *_, good=good: Failing(data, good), raising=False)
+        try:
+            states.append(load(saved.parent))
+        except OutputError as error:
+            assert re.match("out: .*input/output error", str(error))  # noqa: PT017
+            continue
+        break
+    assert good > 10
+    assert_same(*states, STATES[0])
+
+
 def test_without_a_folder_nothing_is_due_or_loaded():
     steps = Checkpoint(None)
     assert not steps.due()
-    assert steps.step().load() is None
+    assert steps.step("count").load() is None
 
 
 class Slow:
@@ -177,7 +192,7 @@ class Slow:
 def test_saves_take_a_twentieth_of_the_time_at_the_most(tmp_path, monkeypatch):
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    step = Checkpoint(tmp_path).step()
+    step = Checkpoint(tmp_path).step("count")
     saving = start = clock.now
     spent = 0.0
     for _ in range(10_000):
@@ -200,11 +215,11 @@ def test_what_is_done_before_the_first_step_is_no_work_to_save(tmp_path, monkeyp
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     checkpoint = Checkpoint(tmp_path)
     clock.now += 10
-    step = checkpoint.step()
+    step = checkpoint.step("count")
     assert not step.due()
     clock.now += 0.3
     assert step.due()
-    assert checkpoint.step().due()  # work of any step counts
+    assert checkpoint.step("count").due()  # work of any step counts
 
 
 # --- Jobs that are interrupted, where everything is saved that may be ---
@@ -236,12 +251,11 @@ JOBS = {
 }
 OUTPUTS = ("out.tif", "out.json", "sure.tif")
 LAST = 10**9
-GREY = {"photometric": "minisblack", "metadata": None, "tile": (32, 32)}
+GRAY = {"photometric": "minisblack", "metadata": None, "tile": (32, 32)}
 # More places in fewer pixels, and less seeding, which is not saved.
 SMALLER = {
     "jobs.passes.blocks.BLOCK_PIXELS": 1 << 10,
-    "jobs.ROUND_GONE": 2,
-    "jobs.methods.SAMPLE_PIXELS": 1 << 11,
+    "jobs.sampling.SAMPLE_PIXELS": 1 << 11,
     "model.seeding.RESTARTS": 1,
     "model.seeding.LONG": 10,
 }
@@ -255,7 +269,7 @@ def originals(tmp_path_factory):
         write_tiff(folder / name, pixels(), tile=(32, 32), compression="deflate")
     with tifffile.TiffWriter(folder / "stack.tif") as writer:
         for seed in range(2):
-            writer.write(smooth(70, 90, 2, seed=seed), extrasamples=["unspecified"], **GREY)
+            writer.write(smooth(70, 90, 2, seed=seed), extrasamples=["unspecified"], **GRAY)
     mixture, _ = streamgmm.fit_image(folder / "photo.tif", n_components=3, threads=1)
     (folder / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     return folder
@@ -285,7 +299,7 @@ def run(folder, monkeypatch):
 
         monkeypatch.setattr("streamgmm.cli.commands.progress_bars", lambda *_: contextlib.nullcontext(progress))
         try:
-            main([*command.split(), "--threads", "2"])
+            main([*command.split(), "--threads", "2", "--report", "report.json"])
         except SystemExit as left:
             return left.code, calls
         return 0, calls
@@ -344,6 +358,16 @@ def taken(folder):
     return outputs
 
 
+def resumed(folder):
+    """What the last run that was done had taken over from the one before: phases, and pixels of each."""
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))["resumed"]
+
+
+def begun(calls):
+    """The phases in which a block was done at least, and then saved; what is compiled, seeded and written is not."""
+    return {phase for phase in calls if calls.count(phase) > 1} - {"compile", "seed", "write"}
+
+
 def left_over(folder):
     return sorted(path.name for path in folder.glob(".streamgmm*"))
 
@@ -354,11 +378,11 @@ def test_a_job_may_be_interrupted_anywhere(job, n_stops, folder, run, whole):
     command, (expected, calls, _) = JOBS[job], whole(job)
     assert len(calls) > 20
     for stop_at in sorted(np.random.default_rng(n_stops).choice(len(calls), min(n_stops, len(calls)), replace=False).tolist()):
-        code, _ = run(command, stop_at)
-        assert code in (130, 0)  # the last calls may be told of a job that is done
+        assert run(command, stop_at)[0] == 130
         assert taken(folder).items() <= expected.items(), stop_at
         assert run(command)[0] == 0
         assert (taken(folder), left_over(folder)) == (expected, []), stop_at
+        assert resumed(folder).keys() == begun(calls[:stop_at]), stop_at
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -369,6 +393,7 @@ def test_a_job_may_be_interrupted_again_and_again(job, folder, run, whole):
         n_runs, stop_at = n_runs + 1, stop_at + 3
     assert n_runs >= 4
     assert (taken(folder), left_over(folder)) == (expected, [])
+    assert resumed(folder)
 
 
 def test_the_same_command_goes_on_between_two_outputs(folder, run, whole, monkeypatch):
@@ -385,15 +410,17 @@ def test_the_same_command_goes_on_between_two_outputs(folder, run, whole, monkey
     assert (folder / "out.tif").exists() > (folder / "sure.tif").exists()
     assert run(command)[0] == 0
     assert (taken(folder), left_over(folder)) == (expected, [])
+    assert resumed(folder).keys() >= {"fit", "label", "reduce"}
 
 
 @pytest.mark.parametrize("job", [job for job in JOBS if job != "minibatch"])
-def test_what_was_done_is_not_done_again(job, run, reads, whole):
-    command = JOBS[job]
+def test_what_was_done_is_not_done_again(job, folder, run, reads, whole):
+    command, (_, calls, n_reads) = JOBS[job], whole(job)
     run(command, whole(job).late)
     reads.clear()
     assert run(command)[0] == 0
-    assert 0 < len(reads) < 0.7 * whole(job).n_reads
+    assert 0 < len(reads) < 0.7 * n_reads
+    assert resumed(folder).keys() == begun(calls[: whole(job).late])
 
 
 def test_a_job_goes_on_with_other_threads_and_chunks(folder, run, reads, whole):
@@ -403,6 +430,7 @@ def test_a_job_goes_on_with_other_threads_and_chunks(folder, run, reads, whole):
     assert run(f"{command} --threads 4 --chunk-size 1px --quiet")[0] == 0
     assert len(reads) < 0.5 * streaming.n_reads
     assert taken(folder) == streaming.outputs
+    assert resumed(folder).keys() == begun(streaming.calls[: streaming.late])
 
 
 # --- Another job does not use what is there ---
@@ -438,7 +466,7 @@ def test_another_job_begins_again_and_removes_what_was_there(other, folder, run,
     reads.clear()
     assert run(command)[0] == 0
     n_after, after = len(reads), taken(folder)
-    assert left_over(folder) == []
+    assert (left_over(folder), resumed(folder)) == ([], {})
     reads.clear()
     assert run(command)[0] == 0
     assert (n_after, after) == (len(reads), taken(folder))
@@ -452,6 +480,7 @@ def test_another_model_begins_again(folder, run, whole):
     (folder / "model.json").write_text(mixture.to_json(), encoding="utf-8")
     run(command)
     after = taken(folder)
+    assert resumed(folder) == {}
     run(command)
     assert after == taken(folder)
 
@@ -462,7 +491,7 @@ def test_no_resume_begins_again(folder, run, reads, whole):
     reads.clear()
     assert run(f"{command} --no-resume")[0] == 0
     assert len(reads) == streaming.n_reads
-    assert (taken(folder), left_over(folder)) == (streaming.outputs, [])
+    assert (taken(folder), left_over(folder), resumed(folder)) == (streaming.outputs, [], {})
 
 
 def test_no_resume_leaves_nothing(folder, run, whole):
@@ -493,6 +522,7 @@ def test_unfinished_work_may_be_kept_elsewhere(folder, run, reads, whole):
     run(command)
     assert len(reads) < 0.5 * n_whole
     assert (taken(folder), left_over(folder), left_over(folder / "work")) == (expected, [], [])
+    assert resumed(folder).keys() >= {"fit", "label"}
 
 
 def test_outputs_of_one_name_share_a_work_folder_in_peace(folder, run):
@@ -508,6 +538,7 @@ def test_outputs_of_one_name_share_a_work_folder_in_peace(folder, run):
     for name, (command, outputs) in expected.items():
         run(command)
         assert taken(folder / name) == outputs
+        assert resumed(folder).keys() >= {"count" if name == "a" else "sample", "fit"}
     assert left_over(folder / "work") == []
 
 
@@ -562,6 +593,7 @@ def test_damaged_work_never_makes_a_wrong_result(job, damage, folder, run, whole
         (work / name).write_bytes(DAMAGES[damage]((work / name).read_bytes(), rng))
         assert run(command)[0] == 0, name
         assert (taken(folder), left_over(folder)) == (expected, []), name
+        assert bool(resumed(folder)) == (name != "job"), name  # what is whole is taken over all the same
 
 
 def test_any_file_of_the_work_may_be_missing(folder, run, whole):
@@ -574,3 +606,4 @@ def test_any_file_of_the_work_may_be_missing(folder, run, whole):
         (work / path.name).unlink()
         assert run(command)[0] == 0, path.name
         assert (taken(folder), left_over(folder)) == (expected, []), path.name
+        assert bool(resumed(folder)) == (path.name != "job"), path.name

@@ -13,7 +13,7 @@ from streamgmm.cli import main
 from streamgmm.errors import OutputError
 from streamgmm.jobs import disk
 
-from .images import smooth, write_tiff
+from ..images import PHOTO, smooth, write_tiff
 
 SIDE = 2048
 LABELS = SIDE * SIDE
@@ -108,8 +108,7 @@ def test_nothing_goes_to_a_folder_of_the_system(options, folder, monkeypatch):
 
 
 def test_an_estimate_is_not_far_from_what_a_photograph_takes(folder):
-    photo = Path(__file__).parent / "data" / "astronaut.tif"
-    streamgmm.quantize(photo, "out.tif")
+    streamgmm.quantize(PHOTO, "out.tif")
     with tifffile.TiffFile("out.tif") as tiff:
         labels = tiff.pages.first.imagelength * tiff.pages.first.imagewidth
     assert 0.5 < (folder / "out.tif").stat().st_size / (disk.COMPRESSED * labels) < 2
