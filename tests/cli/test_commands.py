@@ -10,16 +10,21 @@ from contextlib import closing
 from itertools import chain, repeat
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 import streamgmm
+from streamgmm import errors
+from streamgmm.errors import Interrupted
 
 from ..images import PHOTO, file_name, posterized, smooth, write_tiff
 from ..processes import with_signals
 from .commands import COMMAND, ENVIRONMENT, leave, run, write_model, write_pages
+
+KINDS_OF_ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.StreamGMMError)]
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +287,40 @@ def test_an_interrupt_before_there_is_any_work(tmp_path):
     assert (process.returncode, output) == (130, "")
     assert error == "streamgmm: interrupted; the same command goes on from there\n"
     assert not (tmp_path / "out.tif").exists()
+
+
+ENDS = [
+    *((kind("what is\n  wrong"), kind.exit_code, "what is wrong") for kind in KINDS_OF_ERRORS),
+    (ValueError("what is\nwrong"), 1, "unexpected ValueError: what is wrong; run again with -v for the details"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+    (click.Abort(), 130, "interrupted"),
+    *(
+        (Interrupted(number), code, "interrupted after 7 files; the same command goes on from there")
+        for number, code in ((signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143))
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "line"), ENDS, ids=repr)
+def test_whatever_ends_the_command_is_a_line_and_a_code(error, code, line, monkeypatch, capfd):
+    error.add_note("after 7 files")
+
+    def describe(path):
+        raise error
+
+    monkeypatch.setattr("streamgmm.cli.commands._describe", describe)
+    for more in ([], ["-v"]):
+        assert leave("info", PHOTO, *more) == code
+        said = capfd.readouterr().err
+        assert said.splitlines()[-1] == f"streamgmm: {line}"
+        assert ("Traceback" in said) == (bool(more) and isinstance(error, Exception) and not isinstance(error, click.Abort))
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_signals_are_what_they_were_when_the_command_has_ended(number):
+    before = signal.getsignal(number)
+    assert leave("info", PHOTO) == 0
+    assert signal.getsignal(number) is before
 
 
 # --- The package ---

@@ -111,6 +111,7 @@ def test_a_log_has_the_time_and_level_of_each_message_in_a_line_of_its_own(tmp_p
 def test_a_log_that_cannot_be_written_is_an_error_of_the_output(tmp_path):
     with pytest.raises(OutputError, match="gone"), log_to_file(tmp_path / "gone" / "log"):
         pass
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- A terminal ---

@@ -152,8 +152,9 @@ def test_choices_and_bounds_are_taken(kind, name, value):
     ],
 )
 def test_options_that_exclude_each_other_are_refused_in_a_line(kind, given, line):
-    with pytest.raises(OptionError, match=f"^{re.escape(line)}$"):
+    with pytest.raises(OptionError) as refused:
         kind(**NEEDED.get(kind, {}), **given)
+    assert str(refused.value) == line
 
 
 # --- What is made of fields ---
@@ -228,11 +229,13 @@ def test_a_function_shows_the_options_of_its_kinds_as_keywords_with_their_defaul
 
 @of_each_function
 def test_a_misspelled_keyword_is_named(function):
-    needed = dict.fromkeys(FUNCTIONS[function][0], "a")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'colours'"):
-        function(**needed, colours=3)
-    with pytest.raises(TypeError, match=f"missing .* {FUNCTIONS[function][0][-1]!r}"):
-        function(*list(needed)[:-1])
+    *others, last = FUNCTIONS[function][0]
+    with pytest.raises(TypeError) as misspelled:
+        function(*others, "a", n_component=3)
+    assert "unexpected keyword argument 'n_component'" in str(misspelled.value)
+    with pytest.raises(TypeError) as missing:
+        function(*others)
+    assert re.search(f"missing .*{last!r}", str(missing.value))
 
 
 def documented(function):

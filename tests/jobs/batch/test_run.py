@@ -444,7 +444,7 @@ MOMENTS = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_signal_to_all_processes_is_told_once(moment):
-    deep("in/0.tif")
+    deep("in/0.tif", side=1536)  # the others end before it, also where kernels are compiled first
     terminal = {"start_new_session": True, "preexec_fn": with_signals(signal.SIG_DFL, signal.SIGINT)}
     process = start("in", "--out-dir", OUT, "--jobs", 2, *SLOW, **terminal)
     until(lambda: MOMENTS[moment](process))

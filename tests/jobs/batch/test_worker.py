@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import streamgmm
-from streamgmm.errors import MemoryBudgetError, StreamGMMError
+from streamgmm.errors import Interrupted, MemoryBudgetError, StreamGMMError
 from streamgmm.jobs.batch.inputs import Pair
 from streamgmm.jobs.batch.worker import EachOptions, FileJob, SharedFit, drained, failed, fit_shared, kept_messages, make
 from streamgmm.system.processes import in_processes
@@ -84,8 +84,10 @@ def test_an_error_that_nobody_foresaw_is_a_report_of_one_line(monkeypatch):
 
 def test_what_does_not_end_by_an_error_but_by_a_signal_is_no_report(monkeypatch):
     monkeypatch.setattr("streamgmm.jobs.quantize.fit_pixels", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(streamgmm.errors.Interrupted):
+    with pytest.raises(Interrupted) as interrupted:
         make(JOB)
+    assert interrupted.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_shared_fit_is_that_of_fit_image_with_a_mark():
