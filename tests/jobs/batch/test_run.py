@@ -411,9 +411,8 @@ def test_a_batch_that_is_asked_to_stop_goes_on_later(number, code, here):
     deep("in/1.tif")
     options = ["in", "--out-dir", OUT, "--report", "run.jsonl", "--metrics-file", "metrics.prom", *SLOW]
     process = start(*options, preexec_fn=with_signals(signal.SIG_DFL, number))
-    until(lambda: in_work("1.tif"))
+    until(lambda: any(OUT.glob(".streamgmm.1.tif.work/*-Accumulate.npz")))  # it is fitted: all kernels are compiled
     children = workers(process)
-    time.sleep(0.3)
     begin = time.monotonic()
     process.send_signal(number)
     left, output, error = finish(process)
