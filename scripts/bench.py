@@ -29,7 +29,8 @@ import numpy as np
 import tifffile
 from kinds import KINDS, decode_all, write_kind
 from make_image import PHOTO, TILE, write_image
-from streamgmm.image.writer import DEFLATE_LEVEL
+
+from streamgmm.image.output.codec import DEFLATE_LEVEL
 
 ROOT = Path(__file__).parents[1]
 THREADS = len(os.sched_getaffinity(0))
@@ -88,7 +89,7 @@ class Bench:
         """Run the command as a whole process, by default without reduced levels; return its wall seconds and its report."""
         output, report = self.work / "quantized.tif", self.work / "report.json"
         given = [str(image), str(output), "--overwrite", "--report", str(report), *(options or ["--no-pyramid"])]
-        return streamgmm("quantize", *given, **environment), json.loads(report.read_text())
+        return streamgmm("quantize", *given, **environment), json.loads(report.read_text(encoding="utf-8"))
 
     def floor(self, image: Path) -> float:
         """Return the seconds of decoding every tile twice and encoding the label tiles once, with bare imagecodecs."""
@@ -298,7 +299,7 @@ def mpx(size: int) -> str:
 def machine() -> str:
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     names = ("streamgmm", "numba", "numpy", "tifffile", "imagecodecs", "scikit-learn", "pillow")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
@@ -325,9 +326,9 @@ def main() -> None:
             rows.append(row)
     if arguments.readme:
         readme = ROOT / "README.md"
-        before, _, rest = readme.read_text().partition(BEGIN)
+        before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
-        readme.write_text(f"{before}{BEGIN}\n{machine()}\n\n{table(rows)}\n{END}{after}")
+        readme.write_text(f"{before}{BEGIN}\n{machine()}\n\n{table(rows)}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Every code block of the README runs: those of the recipes in test_recipes.py, the others here."""
+"""Every code block of the README runs, those of the recipes in test_recipes.py, the others here; its tables are what is so."""
 
+import dataclasses
 import os
 import re
 import shlex
@@ -16,6 +17,16 @@ import pytest
 import tifffile
 
 from streamgmm.cli import main
+from streamgmm.options import (
+    BatchOptions,
+    FitOptions,
+    OutputOptions,
+    ReadOptions,
+    ResourceOptions,
+    RunOptions,
+    WriteOptions,
+)
+from streamgmm.options.fields import flag_of, spec_of
 
 from .images import write_tiff
 from .processes import in_child, printed_by
@@ -97,6 +108,30 @@ def test_the_exit_codes_are_those_of_the_errors():
     printed = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.M)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.StreamGMMError)]
     assert printed == {kind.exit_code for kind in kinds} | {128 + number for number in STOP} | {0}
+
+
+def row(field):
+    """What a field says of its option, as a row of a table."""
+    spec, flag = spec_of(field), flag_of(field)
+    text, _, default = spec.help.removesuffix("]").partition("[default: ")
+    names = [*(name for name in spec.flags if name != flag), f"{flag} {spec.metavar}" if spec.metavar else flag, *spec.values]
+    if field.type in (bool, bool | None) and field.default is not False:
+        names.append(f"--no-{flag[2:]}")
+    if field.default is dataclasses.MISSING:
+        default = "must be given"
+    elif isinstance(field.default, bool):
+        default = "yes" if field.default else "no"
+    elif not default and field.default is not None:
+        default = f"`{field.default}`"
+    return "| " + ", ".join(f"`{name}`" for name in names) + f" | `{field.name}` | {default} | {text.strip()} |"
+
+
+def test_the_options_are_those_of_the_fields():
+    kinds = [FitOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions, BatchOptions]
+    fields = [field for kind in kinds for field in dataclasses.fields(kind) if not spec_of(field).hidden]
+    assert {field.name for field in dataclasses.fields(WriteOptions)} < {field.name for field in fields}
+    section = README.split("\n## Options\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `.*$", section, re.M) == [row(field) for field in fields]
 
 
 def bench_without_measuring(folder):

@@ -10,7 +10,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -97,7 +97,7 @@ def batch(
     from ..jobs.batch.inputs import find
     from ..jobs.batch.metrics import metrics
 
-    pairs = find(inputs, BatchOptions(**{field.name: options[field.name] for field in fields(BatchOptions)}))
+    pairs = find(inputs, BatchOptions(**{name: options[name] for name in ("out_dir", "suffix", "recursive")}))
     _check_apart([path for path in (report, log_file, metrics_file) if path is not None and str(path) != "-"], pairs)
     reports: list[FileReport] = []
     start, exit_code = time.monotonic(), 1

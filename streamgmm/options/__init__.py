@@ -175,7 +175,7 @@ class ResourceOptions(Options):
     """How much of the machine a job takes, and who is told how far it is."""
 
     chunk_size: str | int = option("64MiB", "Decoded pixels in memory at once: bytes (64MiB) or pixels (4Mpx).", metavar="SIZE")
-    threads: int | None = option(None, "[default: all processors it may use]", metavar="N", least=1)
+    threads: int | None = option(None, "Threads at once. [default: all processors it may use]", metavar="N", least=1)
     memory: str | int | None = option(
         None, "Memory it may take, such as 512MiB. [default: 3/4 of what is free]", metavar="SIZE"
     )

@@ -46,6 +46,8 @@ def batch(given: Batch) -> Iterator[FileReport]:
     """
     if given.skip_existing and given.overwrite:
         raise OptionError("skip-existing and overwrite exclude each other; choose one")
+    if given.shared_palette == "files" and given.method not in ("auto", "stream"):
+        raise OptionError(f"method {given.method} gives every pixel the same weight; use stream for files of equal weight")
     each = _share(given)
     contents = [_content(pair) for pair in given.pairs]
     facts: list[Any] = [given.part(ReadOptions), replace(given.part(WriteOptions), min_psnr=None)]

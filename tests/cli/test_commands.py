@@ -1,144 +1,43 @@
-"""The command does what it is asked, says nothing without need, and shows a person where it stands."""
+"""The commands do what they are asked, say nothing without need, and leave with the exit code of what happened."""
 
 import json
 import os
-import pty
-import re
 import signal
 import subprocess
 import sys
 import time
 from contextlib import closing
-from itertools import chain, count, repeat
+from itertools import chain, repeat
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 import streamgmm
-from streamgmm.cli import main
-from streamgmm.cli.terminal import PHASES
+from streamgmm import errors
+from streamgmm.errors import Interrupted
 
-from .images import PHOTO, file_name, posterized, smooth, write_tiff
-from .processes import with_signals
+from ..images import PHOTO, file_name, posterized, smooth, write_tiff
+from ..processes import with_signals
+from .commands import COMMAND, ENVIRONMENT, leave, run, write_model, write_pages
 
-COMMAND = [sys.executable, "-m", "streamgmm"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-
-
-def run(*arguments, **options):
-    """Run the command in a process of its own."""
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, encoding="utf-8", timeout=300, **options)
-
-
-def leave(*arguments):
-    """Run the command in this process, and return its exit code."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as left:
-        return left.code
-    return 0
+KINDS_OF_ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.StreamGMMError)]
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Small images in one file: one in strips with a reduced level, some pixels of 77, and another."""
-    pixels = smooth(50, 60)
-    pixels[20:30, 15:25] = 77
-    options = {"compression": "deflate", "photometric": "rgb", "metadata": None}
-    with tifffile.TiffWriter(path := tmp_path_factory.mktemp("cli") / "in.tif") as writer:
-        writer.write(pixels, rowsperstrip=16, **options)
-        writer.write(pixels[::2, ::2], subfiletype=1, **options)
-        writer.write(smooth(25, 35, seed=1), **options)
-    return path
+    return write_pages(tmp_path_factory.mktemp("cli"))
 
 
 @pytest.fixture(scope="module")
 def model(source):
-    """A model file."""
-    path = source.parent / "model.json"
-    path.write_text(streamgmm.fit_image(source, n_components=4, threads=1)[0].to_json(), encoding="utf-8")
-    return path
+    return write_model(source)
 
 
-FIT_OPTIONS = {
-    "-k 5": {"n_components": 5},
-    "--components 5": {"n_components": 5},
-    "--covariance tied": {"covariance_type": "tied"},
-    "--covariance diag": {"covariance_type": "diag"},
-    "--method stream": {"method": "stream"},
-    "--method exact": {"method": "exact"},
-    "--method minibatch": {"method": "minibatch"},
-    "--init random": {"init": "random"},
-    "--init k-means++": {"init": "k-means++"},
-    "--max-iter 1 --tol 1e-9": {"max_iter": 1, "tol": 1e-9},
-    "--tol 0.1": {"tol": 0.1},
-    "--reg-covar 0.01": {"reg_covar": 0.01},
-    "--seed 7 --init random --max-iter 1": {"seed": 7, "init": "random", "max_iter": 1},
-    "--chunk-size 1MiB": {"chunk_size": "1MiB"},
-    "--chunk-size 1Mpx": {"chunk_size": "1Mpx"},
-    "--threads 2": {"threads": 2},
-}
-READ_OPTIONS = {
-    "--bands 2,1,3": {"bands": (2, 1, 3)},
-    "--nodata 77": {"nodata": 77.0},
-    "--page 1": {"page": 1},
-    "--level 1": {"level": 1},
-    "--page 2 --level 0": {"page": 2},
-    "--all-pages": {"all_pages": True},
-}
-WRITE_OPTIONS = {
-    "--labels": {"output": "labels"},
-    "--output rgb": {"output": "rgb"},
-    "--compression-level 9": {"compression_level": 9},
-    "--tile-size 16 --pyramid": {"tile_size": 16, "pyramid": True},
-    "--layout subifd --tile-size 16 --pyramid": {"layout": "subifd", "tile_size": 16, "pyramid": True},
-    "--layout cog --tile-size 16": {"layout": "cog", "tile_size": 16},
-    "--layout cog --tile-size 16 --no-pyramid": {"layout": "cog", "tile_size": 16, "pyramid": False},
-    "--tile-size 16 --pyramid --resampling nearest": {"tile_size": 16, "pyramid": True, "resampling": "nearest"},
-    "--pack": {"pack": True},
-    "--bigtiff yes": {"bigtiff": "yes"},
-    "--display-bands 3,2,1": {"display_bands": (3, 2, 1)},
-    "--display-bands 2": {"display_bands": (2,)},
-    "--compression lzw": {"compression": "lzw"},
-    "--compression none": {"compression": "none"},
-    "--compression zstd": {"compression": "zstd"},
-    "--tile-size 64": {"tile_size": 64},
-}
-
-
-OPTIONS = FIT_OPTIONS | READ_OPTIONS | WRITE_OPTIONS
-
-
-@pytest.fixture
-def less_seeding(monkeypatch):
-    """Seed in less time, where it does not matter from what."""
-    monkeypatch.setattr("streamgmm.model.seeding.RESTARTS", 1)
-    monkeypatch.setattr("streamgmm.model.seeding.LONG", 10)
-
-
-@pytest.mark.parametrize("option", OPTIONS)
-def test_an_option_of_quantize_is_that_of_the_library(option, source, tmp_path, less_seeding):
-    streamgmm.quantize(source, tmp_path / "expected.tif", **{"n_components": 3, "threads": 1} | OPTIONS[option])
-    assert leave("quantize", source, tmp_path / "out.tif", "-k", 3, "--threads", 1, *option.split()) == 0
-    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "expected.tif").read_bytes()
-
-
-@pytest.mark.parametrize("option", FIT_OPTIONS | READ_OPTIONS)
-def test_an_option_of_fit_is_that_of_the_library(option, source, tmp_path, less_seeding):
-    mixture, _ = streamgmm.fit_image(source, **{"n_components": 3, "threads": 1} | OPTIONS[option])
-    assert leave("fit", source, "-o", tmp_path / "model.json", "-k", 3, "--threads", 1, *option.split()) == 0
-    assert (tmp_path / "model.json").read_text(encoding="utf-8") == mixture.to_json()
-
-
-@pytest.mark.parametrize("option", [*READ_OPTIONS, *WRITE_OPTIONS, "--chunk-size 1MiB", "--threads 2"])
-def test_an_option_of_apply_is_that_of_the_library(option, source, model, tmp_path):
-    streamgmm.apply(model, source, tmp_path / "expected.tif", **OPTIONS[option])
-    assert leave("apply", model, source, tmp_path / "out.tif", *option.split()) == 0
-    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "expected.tif").read_bytes()
+# --- Quantize, fit, apply ---
 
 
 @pytest.mark.parametrize("suffix", ["gpl", "json", "txt"])
@@ -296,6 +195,9 @@ def test_a_png_and_a_jpeg_are_quantized(tmp_path):
         assert tifffile.imread(tmp_path / f"{name}.tif").shape == (60, 70)
 
 
+# --- Info ---
+
+
 def test_info_describes_a_tiff(capsys):
     assert leave("info", PHOTO) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.count(" "))
@@ -342,6 +244,9 @@ def test_info_prints_its_answer_on_standard_output():
     assert "512" in done.stdout
 
 
+# --- Help, usage, interrupts ---
+
+
 def test_the_version_is_told():
     done = run("--version")
     assert (done.returncode, done.stderr) == (0, "")
@@ -357,29 +262,6 @@ def test_help_is_on_standard_output(option, command, capsys):
     assert printed.err == ""
 
 
-def test_help_names_every_option_with_its_default(capsys):
-    assert leave("quantize", "--help") == 0
-    text = capsys.readouterr().out
-    options = [
-        "-k",
-        "--components",
-        "--covariance",
-        "--method",
-        "--init",
-        "--max-iter",
-        "--tol",
-        "--reg-covar",
-        "--seed",
-        "--chunk-size",
-    ]
-    options += ["--threads", "--labels", "--compression", "--tile-size", "--overwrite", "--report", "-q", "-v"]
-    options += ["--bands", "--nodata", "--page", "--level", "--all-pages", "--output", "--compression-level", "--layout"]
-    options += ["--pyramid", "--no-pyramid", "--resampling", "--pack", "--bigtiff", "--display-bands", "--palette-out"]
-    options += ["--confidence", "--min-psnr", "--work-dir", "--no-resume", "--wait", "--strict"]
-    assert [option for option in options if option not in text] == []
-    assert all(default in text for default in ("16", "full", "auto", "kmeans", "64MiB", "deflate", "Exit codes"))
-
-
 @pytest.mark.parametrize(
     "arguments",
     ["quantize", "quantize in.tif", "quantize a b c", "quantize --tepid a b", "quantize a b -k many", "quantize a b -k",
@@ -391,69 +273,6 @@ def test_a_command_that_is_not_one_is_a_usage_error(arguments, capsys):
     assert printed.out == ""
     assert "Traceback" not in printed.err
     assert printed.err.strip()
-
-
-def test_verbose_tells_what_is_done(source, tmp_path, monkeypatch, capfd):
-    for more in ([], ["-v"]):
-        monkeypatch.setattr("streamgmm.model.warmup._cache_misses", count().__next__)  # as where nothing is kept
-        assert leave("quantize", source, tmp_path / "out.tif", "-k", 2, "--threads", 1, "--overwrite", *more) == 0
-        lines = capfd.readouterr().err.splitlines()
-        assert len(lines) == len(more)
-    assert re.fullmatch(r"streamgmm: compiled kernels in [\d.]+ s", lines[0])
-
-
-def test_verbose_shows_where_an_error_comes_from(tmp_path, capfd):
-    assert leave("quantize", tmp_path / "absent.tif", tmp_path / "out.tif", "-v") == 3
-    error = capfd.readouterr().err
-    assert "Traceback" in error
-    assert error.splitlines()[-1].startswith("streamgmm: ")
-
-
-def on_a_terminal(*arguments, **environment):
-    """Run the command with standard error on a terminal; return what was shown there, standard output and the exit code."""
-    ours, theirs = pty.openpty()
-    environment = ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "120"} | environment
-    process = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=theirs, env=environment)
-    os.close(theirs)
-    shown = b""
-    try:
-        while part := os.read(ours, 65536):
-            shown += part
-    except OSError:  # how a terminal ends on Linux
-        pass
-    finally:
-        os.close(ours)
-    output = process.communicate(timeout=60)[0]
-    return shown.decode(), output.decode(), process.returncode
-
-
-def test_a_terminal_shows_a_bar_for_each_phase(tmp_path):
-    shown, output, code = on_a_terminal("quantize", PHOTO, tmp_path / "out.tif")
-    assert (output, code) == ("", 0)
-    for phase in ("compile", "count", "seed", "fit", "label", "write"):
-        assert PHASES[phase] in shown
-    assert "compiling kernels" in shown
-    assert "100%" in shown
-    assert "\x1b[?25h" in shown  # the cursor is back
-
-
-def test_a_terminal_shows_the_phases_of_streaming(tmp_path):
-    shown, output, code = on_a_terminal("fit", PHOTO, "-o", tmp_path / "model.json", "--method", "stream", "--report", "-")
-    assert code == 0
-    assert json.loads(output)["method"] == "stream"
-    for phase in ("compile", "sample", "seed", "fit"):
-        assert PHASES[phase] in shown
-
-
-def test_quiet_shows_no_bars(tmp_path):
-    assert on_a_terminal("quantize", PHOTO, tmp_path / "out.tif", "-q") == ("", "", 0)
-
-
-def test_an_error_on_a_terminal_is_one_line_after_the_bars(tmp_path):
-    shown, output, code = on_a_terminal("quantize", tmp_path / "absent.tif", tmp_path / "out.tif")
-    assert (output, code) == ("", 3)
-    assert shown.count("absent.tif") == 1
-    assert shown.endswith(f"streamgmm: {tmp_path}/absent.tif: no such file or directory\r\n")
 
 
 def test_an_interrupt_before_there_is_any_work(tmp_path):
@@ -468,6 +287,43 @@ def test_an_interrupt_before_there_is_any_work(tmp_path):
     assert (process.returncode, output) == (130, "")
     assert error == "streamgmm: interrupted; the same command goes on from there\n"
     assert not (tmp_path / "out.tif").exists()
+
+
+ENDS = [
+    *((kind("what is\n  wrong"), kind.exit_code, "what is wrong") for kind in KINDS_OF_ERRORS),
+    (ValueError("what is\nwrong"), 1, "unexpected ValueError: what is wrong; run again with -v for the details"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+    (click.Abort(), 130, "interrupted"),
+    *(
+        (Interrupted(number), code, "interrupted after 7 files; the same command goes on from there")
+        for number, code in ((signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143))
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "line"), ENDS, ids=repr)
+def test_whatever_ends_the_command_is_a_line_and_a_code(error, code, line, monkeypatch, capfd):
+    error.add_note("after 7 files")
+
+    def describe(path):
+        raise error
+
+    monkeypatch.setattr("streamgmm.cli.commands._describe", describe)
+    for more in ([], ["-v"]):
+        assert leave("info", PHOTO, *more) == code
+        said = capfd.readouterr().err
+        assert said.splitlines()[-1] == f"streamgmm: {line}"
+        assert ("Traceback" in said) == (bool(more) and isinstance(error, Exception) and not isinstance(error, click.Abort))
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_signals_are_what_they_were_when_the_command_has_ended(number):
+    before = signal.getsignal(number)
+    assert leave("info", PHOTO) == 0
+    assert signal.getsignal(number) is before
+
+
+# --- The package ---
 
 
 def printed_by(program):
@@ -492,6 +348,8 @@ def test_every_public_name_is_there():
     with pytest.raises(AttributeError, match="has no attribute 'paint'"):
         _ = streamgmm.paint
 
+
+# --- Gigapixels ---
 
 TILE = 1024
 

@@ -1,6 +1,5 @@
 """Which files a batch reads, and which it writes."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -8,30 +7,24 @@ from pathlib import Path
 import pytest
 import tifffile
 
-from streamgmm.cli import main
 from streamgmm.jobs.batch.inputs import find
-from streamgmm.jobs.batch.run import run as batch
+from streamgmm.options import BatchOptions
 
-from .images import file_name, smooth, write_tiff
+from ...batches import run, work_here
+from ...images import file_name, smooth, write_tiff
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty working folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    return tmp_path_factory.mktemp("empty")
 
 
 @pytest.fixture
-def command(monkeypatch):
-    """The command, its work done in this process: returns the exit code and the report."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            main(["batch", "--report", "run.jsonl", "-k", "2", *arguments])
-        return left.value.code, [json.loads(line) for line in Path("run.jsonl").read_text(encoding="utf-8").splitlines()]
-
-    monkeypatch.setattr(batch, "in_processes", lambda function, tasks, size: ((task, function(task)) for task in tasks))
+def made(monkeypatch):
+    """What a batch makes of inputs, its work done in this process."""
+    work_here(monkeypatch)
     return run
 
 
@@ -49,8 +42,8 @@ def image(*names):
 
 def found(*inputs, out="out", suffix=".tif", recursive=False):
     """Outputs by inputs, in order, of those that have no complaint."""
-    items = find(inputs, Path(out), suffix, recursive)
-    return {str(item.source): str(item.target) for item in items if item.complaint is None}
+    pairs = find(inputs, BatchOptions(out_dir=Path(out), suffix=suffix, recursive=recursive))
+    return {str(pair.source): str(pair.target) for pair in pairs if pair.complaint is None}
 
 
 # --- Files, folders, patterns ---
@@ -82,11 +75,11 @@ def test_recursive_keeps_the_tree():
     }
 
 
-def test_recursive_writes_the_tree(command):
+def test_recursive_writes_the_tree(made):
     image("in/1/deep/a.tif", "in/2/a.tif")
-    code, lines = command("in", "--out-dir", "new/out", "--recursive", "--suffix", "-2.tif")
-    assert (code, [line["output"] for line in lines]) == (0, ["new/out/1/deep/a-2.tif", "new/out/2/a-2.tif"])
-    assert all(tifffile.imread(line["output"]).shape == (20, 30) for line in lines)
+    reports = made("in", out_dir=Path("new/out"), recursive=True, suffix="-2.tif")
+    assert [each.output for each in reports] == ["new/out/1/deep/a-2.tif", "new/out/2/a-2.tif"]
+    assert all(tifffile.imread(each.output).shape == (20, 30) for each in reports)
 
 
 def test_a_pattern_names_files_and_folders():
@@ -106,14 +99,7 @@ def test_inputs_are_taken_in_the_order_they_are_named():
     assert list(found("c.tif", "in", "a.tif")) == ["c.tif", "in/b.tif", "a.tif"]
 
 
-def test_nothing_to_do_is_no_error(command, capsys):
-    Path("in").mkdir()
-    assert command("in", "--out-dir", "out") == (0, [])
-    assert command("in/*.tif", "--out-dir", "out") == (0, [])
-    assert capsys.readouterr() == ("", "")
-
-
-def test_a_folder_that_cannot_be_listed_is_not_passed_over(command, monkeypatch):
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(made, monkeypatch):
     image("in/a.tif", "in/closed/b.tif")
     listed = os.scandir
 
@@ -123,10 +109,9 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over(command, monkeypatch)
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    code, lines = command("in", "--out-dir", "out", "--recursive")
-    assert code == 1
-    assert [(line["status"], line["exit_code"]) for line in lines] == [("done", 0), ("failed", 3)]
-    assert "closed" in lines[1]["error"]
+    done, closed = made("in", recursive=True)
+    assert (done.status, closed.status, closed.exit_code) == ("done", "failed", 3)
+    assert "closed" in closed.error
 
 
 # --- One input, one output ---
@@ -140,9 +125,9 @@ def test_an_input_that_is_named_twice_is_taken_once():
 
 def test_inputs_that_would_have_one_output():
     touch("in/a.png", "in/a.tif", "in/b.tif", "other/b.tif")
-    items = find(["in", "other"], Path("out"), ".tif", False)
-    complaints = [item.complaint for item in items]
-    assert [str(item.source) for item in items] == ["in/a.png", "in/a.tif", "in/b.tif", "other/b.tif"]
+    pairs = find(["in", "other"], BatchOptions(out_dir=Path("out")))
+    complaints = [pair.complaint for pair in pairs]
+    assert [str(pair.source) for pair in pairs] == ["in/a.png", "in/a.tif", "in/b.tif", "other/b.tif"]
     assert complaints == [
         None,
         "in/a.tif: its output out/a.tif is that of in/a.png; rename one of them",
@@ -151,13 +136,12 @@ def test_inputs_that_would_have_one_output():
     ]
 
 
-def test_a_collision_costs_only_the_second_of_both(command):
+def test_a_collision_costs_only_the_second_of_both(made):
     image("in/a.tif", "in/a.tiff", "in/b.tif")  # also where both are the same image
-    for more in ([], ["--skip-existing"]):
-        code, lines = command("in", "--out-dir", "out", *more)
-        failed = [(line["input"], line["exit_code"]) for line in lines if line["status"] == "failed"]
-        assert (code, failed) == (1, [("in/a.tiff", 2)])
-        assert {line["status"] for line in lines} == {"failed", "skipped" if more else "done"}
+    for status in ("done", "skipped"):
+        reports = made("in", skip_existing=status == "skipped")
+        assert [(each.input, each.exit_code) for each in reports if each.status == "failed"] == [("in/a.tiff", 2)]
+        assert {each.status for each in reports} == {"failed", status}
 
 
 @pytest.mark.parametrize("out", ["in/out", "./in/../in/out", "alias"])
@@ -184,16 +168,15 @@ def test_outputs_beside_the_inputs_are_no_inputs(names, suffix):
     assert found("in", out="in", suffix=suffix, recursive=True) == first
 
 
-def test_an_input_is_never_its_own_output(command):
+def test_an_input_is_never_its_own_output(made):
     image("in/a.tif", "in/b.tif", "in/c.tif")
     before = Path("in/a.tif").read_bytes()
     Path("out").mkdir()
     Path("out/b.tif").symlink_to("../in/b.tif")
     os.link("in/c.tif", "out/c.tif")
     for out in ("in", "out"):
-        code, lines = command("in", "--out-dir", out, "--overwrite")
-        assert code == 1
-        refused = [line["input"] for line in lines if line["exit_code"] == 4 and "is also the input" in line["error"]]
+        reports = made("in", out_dir=Path(out), overwrite=True)
+        refused = [each.input for each in reports if each.exit_code == 4 and "is also the input" in each.error]
         assert refused == [f"in/{name}.tif" for name in ("abc" if out == "in" else "bc")]
     assert [Path(f"in/{name}.tif").read_bytes() for name in "abc"] == [before] * 3
 
@@ -213,38 +196,29 @@ NAMES = [
 
 
 @pytest.mark.parametrize("how", ["names", "folder"])
-def test_any_name(how, command, monkeypatch):
+def test_any_name(how, made, monkeypatch):
     image(*(f"in/{name}" for name in NAMES))
     monkeypatch.chdir("in")
     inputs = NAMES if how == "names" else ["."]
-    code, lines = command("--out-dir", "../out", "--", *inputs)
-    assert (code, {line["input"] for line in lines}) == (0, set(NAMES))
-    assert {line["output"] for line in lines} == {f"../out/{name}" for name in NAMES}
+    reports = made(*inputs, out_dir=Path("../out"))
+    assert {(each.input, each.output, each.status) for each in reports} == {(name, f"../out/{name}", "done") for name in NAMES}
     assert {path.name for path in Path("../out").iterdir()} == set(NAMES)
-    code, lines = command("--out-dir", "../out", "--skip-existing", "--", *inputs)
-    assert (code, {line["status"] for line in lines}) == (0, {"skipped"})
+    assert {each.status for each in made(*inputs, out_dir=Path("../out"), skip_existing=True)} == {"skipped"}
 
 
-def test_a_name_that_is_an_option_is_a_file_behind_two_dashes(command):
-    image("-v", "--overwrite.tif")
-    code, lines = command("--out-dir", "out", "--", "-v", "--overwrite.tif")
-    assert (code, [line["output"] for line in lines]) == (0, ["out/-v.tif", "out/--overwrite.tif"])
-
-
-def test_an_output_whose_name_is_too_long_costs_only_itself(command):
+def test_an_output_whose_name_is_too_long_costs_only_itself(made):
     image("in/" + "x" * 251 + ".tif", "in/z.tif")
-    code, lines = command("in", "--out-dir", "out", "--suffix", "-palette.tif")
-    assert (code, [line["exit_code"] for line in lines]) == (1, [4, 0])
-    assert "file name too long" in lines[0]["error"]
+    long, short = made("in", suffix="-palette.tif")
+    assert (long.exit_code, short.exit_code) == (4, 0)
+    assert "file name too long" in long.error
 
 
-def test_links_to_files_are_followed(command):
+def test_links_to_files_are_followed(made):
     image("store/a.tif")
     Path("in").mkdir()
     Path("in/link.tif").symlink_to("../store/a.tif")
     assert found("in") == {"in/link.tif": "out/link.tif"}
-    code, _ = command("in", "--out-dir", "out")
-    assert code == 0
+    assert [each.status for each in made("in")] == ["done"]
     assert not Path("out/link.tif").is_symlink()
 
 
@@ -262,24 +236,23 @@ def test_a_loop_of_folders_ends():
 
 
 @pytest.mark.parametrize("target", ["gone.tif", "self.tif"])
-def test_a_link_to_nowhere_costs_only_itself(target, command):
+def test_a_link_to_nowhere_costs_only_itself(target, made):
     image("in/a.tif")
     Path("in/self.tif").symlink_to(target)
-    code, lines = command("in", "--out-dir", "out")
-    assert (code, [(line["input"], line["exit_code"]) for line in lines]) == (1, [("in/a.tif", 0), ("in/self.tif", 3)])
+    assert [(each.input, each.exit_code) for each in made("in")] == [("in/a.tif", 0), ("in/self.tif", 3)]
 
 
-def test_a_folder_may_be_named_from_anywhere(command, folder, monkeypatch):
+def test_a_folder_may_be_named_from_anywhere(made, folder, monkeypatch):
     image("in/a.tif")
-    code, lines = command(str(folder / "in"), "--out-dir", str(folder / "out"))
-    assert (code, lines[0]["output"]) == (0, str(folder / "out" / "a.tif"))
+    [report] = made(folder / "in", out_dir=folder / "out")
+    assert (report.status, report.output) == ("done", str(folder / "out" / "a.tif"))
     shutil.rmtree("out")
     monkeypatch.chdir("in")
-    code, lines = command("..//in/./a.tif", "--out-dir", "../out")
-    assert (code, lines[0]["output"]) == (0, "../out/a.tif")
+    [report] = made("..//in/./a.tif", out_dir=Path("../out"))
+    assert (report.status, report.output) == ("done", "../out/a.tif")
 
 
-def test_a_missing_file_is_named(command):
-    code, lines = command("gone.tif", "--out-dir", "out")
-    assert (code, lines[0]["exit_code"]) == (1, 3)
-    assert lines[0]["error"].startswith("gone.tif: ")
+def test_a_missing_file_is_named(made):
+    [report] = made("gone.tif")
+    assert (report.status, report.exit_code) == ("failed", 3)
+    assert report.error.startswith("gone.tif: ")
