@@ -168,3 +168,9 @@ def test_the_benchmark_table_is_the_one_bench_writes(tmp_path):
     assert (code, error) == (0, "")
     assert labels == labels_of(output)
     assert len(labels) > 20
+
+
+def test_the_tests_that_are_named_are_there():
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", README))
+    assert [path for path in named if not (ROOT / path).is_file()] == []
+    assert len(named) > 10
