@@ -1,8 +1,9 @@
 """How a pass is run on this machine: a pool of threads that each decode a block and work on it."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -50,8 +51,11 @@ class LocalEngine:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def stream(self, task: Callable[[Item], Result], items: Iterable[Item], item_bytes: int) -> Iterator[Result]:
-        """Yield ``task(item)`` in order, with as many of them running or waiting to be taken as fit a chunk."""
+    def stream(self, task: Callable[[Item], Result], items: Iterable[Item], item_bytes: int) -> Generator[Result]:
+        """Yield ``task(item)`` in order, with as many of them running or waiting to be taken as fit a chunk.
+
+        When the generator is closed, none runs any more.
+        """
         items = iter(items)
         limit = max(1, min(self._chunk_bytes // item_bytes, AHEAD * self.threads))
         pending: deque[Future[Result]] = deque(self._pool.submit(task, item) for item in islice(items, limit))
@@ -61,8 +65,7 @@ class LocalEngine:
                 pending.extend(self._pool.submit(task, item) for item in islice(items, 1))
                 yield result
         finally:
-            for future in pending:
-                future.cancel()
+            wait([future for future in pending if not future.cancel()])
 
     def reduce(
         self,
@@ -83,12 +86,13 @@ class LocalEngine:
             advance(sum(block.n_pixels for block in blocks[:done]), resumed=True)
         while done < len(blocks) and not into.complete:
             rest = blocks[done:]
-            for block, part in zip(rest, self.stream(task, _until_due(step, rest), block_bytes), strict=False):
-                into.add(part, block)
-                done += 1
-                advance(block.n_pixels)
-                if into.complete:
-                    break
+            with closing(self.stream(task, _until_due(step, rest), block_bytes)) as parts:
+                for block, part in zip(rest, parts, strict=False):
+                    into.add(part, block)
+                    done += 1
+                    advance(block.n_pixels)
+                    if into.complete:
+                        break
             if step.due():
                 step.save({"done": done, **into.state()})
 
