@@ -1,15 +1,19 @@
 """Tasks in processes of their own: a crash, or a kill for want of memory, costs one task and not those that come after it."""
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from typing import TypeVar
+
+from .signals import STOP
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,8 +38,9 @@ def in_processes(function: Callable[[Task], Result], tasks: Sequence[Task], size
     try:
         while rest or running:
             while rest and idle:
-                task, process = rest.popleft(), idle.pop()
-                running[process.submit(function, task)] = task, process
+                with _signals_held():
+                    task, process = rest.popleft(), idle.pop()
+                    running[process.submit(function, task)] = task, process
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, process = running.pop(future)
                 result: Result | None = None
@@ -59,10 +64,22 @@ def _process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
 
 
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold signals back here, and from what is started meanwhile until it has begun: none interrupts it as it loads."""
+    resource_tracker.ensure_running()  # which lets them through as it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin() -> None:
     """Leave the signals of the terminal to the parent, and keep messages for it; die with it."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
     logger = logging.getLogger("streamgmm")
     logger.handlers, logger.propagate = [logging.NullHandler()], False
     logger.setLevel(logging.INFO)
