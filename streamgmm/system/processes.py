@@ -41,7 +41,8 @@ def in_processes(function: Callable[[Task], Result], tasks: Sequence[Task], size
                 with _signals_held():
                     task, process = rest.popleft(), idle.pop()
                     running[process.submit(function, task)] = task, process
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            # Not for longer: a signal that another thread of this process gets is seen when this one wakes up.
+            for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
                 task, process = running.pop(future)
                 result: Result | None = None
                 try:
