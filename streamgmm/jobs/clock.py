@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ..errors import Cancelled, Interrupted
 from ..options import Progress
+from ..system.signals import check_signals
 
 
 class Advance(Protocol):
@@ -36,6 +37,7 @@ class Clock:
 
         def advance(pixels: int, *, resumed: bool = False) -> None:
             nonlocal done
+            check_signals()
             done += pixels
             if resumed and pixels:
                 self.resumed[name] = self.resumed.get(name, 0) + pixels

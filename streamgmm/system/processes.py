@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-# What a terminal sends to all of its processes.
-TERMINAL = (signal.SIGINT, signal.SIGHUP)
+from .signals import STOP
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -92,7 +92,7 @@ class _Worker:
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         """Give it a task."""
-        with _blocked(TERMINAL):  # a process that is being started leaves them to this one, too
+        with _signals_held():
             try:
                 return self._executor.submit(function, task)
             except BrokenProcessPool:
@@ -106,9 +106,10 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _blocked(numbers: Sequence[signal.Signals]) -> Iterator[None]:
-    """Have signals wait; a process that is started meanwhile begins like that."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+def _signals_held() -> Iterator[None]:
+    """Hold signals back here, and from what is started meanwhile until it has begun: none interrupts it as it loads."""
+    resource_tracker.ensure_running()  # which lets them through as it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     try:
         yield
     finally:
@@ -117,9 +118,9 @@ def _blocked(numbers: Sequence[signal.Signals]) -> Iterator[None]:
 
 def _begin() -> None:
     """Leave the signals of the terminal to the parent, and keep messages for it; die with it."""
-    for number in TERMINAL:
+    for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINAL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
     logger = logging.getLogger("streamgmm")
     logger.handlers, logger.propagate = [logging.NullHandler()], False
     logger.setLevel(logging.INFO)

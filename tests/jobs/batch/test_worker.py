@@ -1,5 +1,6 @@
 """What a process of a batch makes of its job, and tells: no error leaves it, and every message comes back as it was."""
 
+import contextlib
 import logging
 import os
 import pickle
@@ -88,6 +89,18 @@ def test_what_does_not_end_by_an_error_but_by_a_signal_is_no_report(monkeypatch)
         make(JOB)
     assert interrupted.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_is_not_lost_on_what_swallows_exceptions(monkeypatch):
+    def swallow(*_):
+        with contextlib.suppress(Interrupted):  # as a callback from C does, when compiled code is loaded
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted) as interrupted:
+        patch.setattr("streamgmm.jobs.quantize.check_room", swallow)
+        make(JOB)
+    assert interrupted.value.exit_code == 143
+    assert make(JOB)[0].status == "done"  # what is begun afterwards is not asked to stop
 
 
 def test_a_shared_fit_is_that_of_fit_image_with_a_mark():
