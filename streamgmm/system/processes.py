@@ -109,11 +109,19 @@ class _Worker:
 def _signals_held() -> Iterator[None]:
     """Hold signals back here, and from what is started meanwhile until it has begun: none interrupts it as it loads."""
     resource_tracker.ensure_running()  # which lets them through as it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+    came: list[int] = []  # to other threads, which do not hold them back
+    before, handlers = signal.pthread_sigmask(signal.SIG_BLOCK, STOP), {}
+    if threading.current_thread() is threading.main_thread():
+        held = [number for number in STOP if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+        handlers = {number: signal.signal(number, lambda number, _: came.append(number)) for number in held}
     try:
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for again in came:
+            signal.raise_signal(again)
 
 
 def _begin() -> None:
