@@ -133,12 +133,16 @@ def large(request, tmp_path_factory):
 
 def kill_when_saved(job):
     """Kill a run as soon as something of it is saved, if nothing of those before it is."""
-    while not job.saved():
+    for _ in range(20):
+        if job.saved():
+            return
         with job.start() as process:
             while process.poll() is None and not job.saved():
                 time.sleep(0.002)
             process.kill()
-        assert process.returncode == -signal.SIGKILL
+        if process.returncode == 0:  # it was done before anything was to be saved, or was seen to be
+            job.check_done()
+    raise AssertionError("of twenty runs none has saved anything")
 
 
 def finish(job):
