@@ -57,7 +57,7 @@ def open_image(given: OpenOptions) -> Image:
     MemoryBudgetError
         Where it does not fit the budget.
     """
-    return open_images(given.source, ReadOptions(**vars(given.part(ImageOptions))), given.budget)[0]
+    return open_images(given.source, given.part(ReadOptions), given.budget)[0]
 
 
 def open_images(source: Source, options: ReadOptions, budget: int | None) -> list[Image]:

@@ -10,8 +10,8 @@ from streamgmm.system.signals import STOP, stopping
 
 @pytest.fixture(autouse=True)
 def as_before():
-    """Give the tests' own process its signals back."""
-    before = {number: signal.getsignal(number) for number in STOP}
+    """Begin with no signal ignored, as under nohup, and give the tests' own process its signals back."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOP}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
