@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,9 +36,7 @@ def locked(path: Path, wait: float = 0) -> Iterator[None]:
         try:
             lock.acquire()
         except filelock.Timeout:
-            holder = "another run"
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                holder = Path(lock.lock_file).read_text(encoding="utf-8") or holder
+            holder = _holder(Path(lock.lock_file))
             raise LockedError(
                 f"{path}: {holder} is writing it; wait for it with --wait SECONDS, or choose another output"
             ) from None
@@ -49,3 +48,13 @@ def locked(path: Path, wait: float = 0) -> Iterator[None]:
         with contextlib.suppress(OSError):  # a folder that has become read-only keeps it, and it is taken over
             Path(lock.lock_file).unlink()  # a run that opened it meanwhile sees that it is gone, and makes its own
         lock.release()
+
+
+def _holder(lock: Path) -> str:
+    """Return what the holder of a lock has written of itself, which it does at once, but not at the same time."""
+    for _ in range(100):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if text := lock.read_text(encoding="utf-8"):
+                return text
+        time.sleep(0.01)
+    return "another run"
