@@ -141,7 +141,9 @@ def test_cmyk_with_a_profile_is_as_little_cms_shows_it(dtype, tmp_path):
     samples = inks.astype(dtype) * (np.iinfo(dtype).max // 255)
     path = write_tiff(tmp_path / "in.tif", samples, photometric="separated", extrasamples=[], iccprofile=profile)
     source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-    expected = np.asarray(ImageCms.profileToProfile(Image.fromarray(inks, "CMYK"), source, srgb, outputMode="RGB"))
+    expected = np.asarray(
+        ImageCms.profileToProfile(Image.frombytes("CMYK", inks.shape[1::-1], inks.tobytes()), source, srgb, outputMode="RGB")
+    )
     colors = pixels_of(path) / np.iinfo(dtype).max * 255
     np.testing.assert_allclose(colors, expected, atol=3)
     formula = (255.0 - inks[..., :3]) * (255.0 - inks[..., 3:]) / 255
