@@ -74,8 +74,8 @@ class Job:
         return {name: (self.folder / name).read_bytes() for name in OUTPUTS if (self.folder / name).exists()}
 
     def saved(self):
-        """What is saved of runs that were killed."""
-        return list(self.folder.glob(".streamgmm.*.work/*.npz"))
+        """What is saved of runs that were killed, and not while they removed it."""
+        return [path for path in self.folder.glob(".streamgmm.*.work/*.npz") if (path.parent / "job").exists()]
 
     def check_done(self):
         """Check that all is there and nothing else, and take the outputs away."""

@@ -233,9 +233,9 @@ def _fit_all(
         step = session.checkpoint.step("table")
         saved = step.load()
         statistics = Statistics.from_arrays(saved) if saved else table.accumulate(mixture, session.engine.threads)
+        advance(session.blocks.n_pixels, resumed=saved is not None)
         if step.due():
             step.save(statistics.to_arrays())
-        advance(session.blocks.n_pixels, resumed=saved is not None)
         return statistics
 
     return fit_mixture(
