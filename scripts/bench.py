@@ -3,6 +3,7 @@
     python scripts/bench.py --work DIR           every row, at a gigapixel: half an hour and 6 GB of disk
     python scripts/bench.py --work DIR --smoke   the same rows at small sizes, to see that they run
     ... --readme                                 write the tables into README.md
+    ... --photos DIR                             compare pictures of all photos in a folder, not of one alone
 
 Every row is printed, also those that miss their bar. Programs that are not installed are skipped by name.
 """
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import quality
 import tifffile
 from kinds import KINDS, decode_all, write_kind
 from make_image import PHOTO, TILE, write_image
@@ -50,10 +52,36 @@ class Sizes:
     sklearn_pixels: int
     rounds: int
     photos: int
+    components: tuple[int, ...]
+    cube: int
+    cube_bands: int
+    field: int
 
 
-FULL = Sizes(small=8192, middle=16384, large=32768, sklearn_pixels=1 << 22, rounds=2, photos=50)
-SMOKE = Sizes(small=1024, middle=1024, large=2048, sklearn_pixels=1 << 16, rounds=1, photos=2)
+FULL = Sizes(
+    small=8192,
+    middle=16384,
+    large=32768,
+    sklearn_pixels=1 << 22,
+    rounds=2,
+    photos=50,
+    components=(16, 64, 256),
+    cube=200,
+    cube_bands=224,
+    field=256,
+)
+SMOKE = Sizes(
+    small=1024,
+    middle=1024,
+    large=2048,
+    sklearn_pixels=1 << 16,
+    rounds=1,
+    photos=2,
+    components=(4,),
+    cube=24,
+    cube_bands=12,
+    field=16,
+)
 
 
 @dataclass(frozen=True)
@@ -73,8 +101,8 @@ class Row:
 class Bench:
     """The images, and the runs of the command on them."""
 
-    def __init__(self, work: Path, sizes: Sizes):
-        self.work, self.sizes = work, sizes
+    def __init__(self, work: Path, sizes: Sizes, photos: Path | None):
+        self.work, self.sizes, self.photos = work, sizes, photos
 
     def image(self, size: int, period: int | None = None) -> Path:
         """Return an image of some size, made once."""
@@ -270,6 +298,19 @@ def photo(bench: Bench) -> list[Row]:
     ]
 
 
+def what_comes_out(bench: Bench) -> list[Row]:
+    """Pictures, likelihoods and minibatch EM against others, and the rates of the kernels."""
+    sizes, out = bench.sizes, bench.work / "picture.tif"
+    rows = [
+        *quality.pictures(bench.photos, out, sizes.components),
+        *quality.best_fit(sizes.components[0], sizes.sklearn_pixels),
+        *quality.minibatch(sizes.field, out),
+        *quality.rates(COMPONENTS, sizes.rounds),
+        *quality.many(sizes.cube, sizes.cube_bands, out, THREADS),
+    ]
+    return [Row(*row) for row in rows]
+
+
 def unattended(bench: Bench) -> list[Row]:
     """What it costs to be able to go on, and a folder of photos, also when there is nothing to do."""
     image = bench.image(bench.sizes.middle)
@@ -314,13 +355,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the images")
     parser.add_argument("--smoke", action="store_true", help="small sizes")
+    parser.add_argument("--photos", type=Path, help="folder of photos")
     parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    bench = Bench(arguments.work, SMOKE if arguments.smoke else FULL)
+    bench = Bench(arguments.work, SMOKE if arguments.smoke else FULL, arguments.photos)
     print(machine())
     rows = []
-    for measure in (photo, em_against_sklearn, main_job, kinds, unattended, peers):
+    for measure in (photo, what_comes_out, em_against_sklearn, main_job, kinds, unattended, peers):
         for row in measure(bench):
             print(row.markdown(), flush=True)
             rows.append(row)

@@ -19,19 +19,22 @@ from streamgmm.jobs.batch.inputs import find
 from streamgmm.jobs.batch.run import batch
 from streamgmm.options import BatchOptions
 
+from .conftest import random_mixture
 from .images import smooth, write_tiff
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 COMMAND = [sys.executable, "-m", "streamgmm", "batch"]
 OUT = Path("out")
-SLOW = ["--method", "stream", "--tol", "0", "--max-iter", "300", "-k", "16"]
+# From a model that was fitted to nothing: seeds would be where EM ends.
+SLOW = ["--method", "stream", "--tol", "0", "--max-iter", "300", "-k", "16", "--preset", "segment", "--init", "start.json"]
 HARD = ["--method", "stream", "--tol", "1e-3", "-k", "8", "--pyramid", "--compression-level", "9"]
 
 
 def write_three(folder):
-    """Write three small images into a folder's folder "in"."""
+    """Write three small images into a folder's folder "in", and a model to start from."""
     (folder / "in").mkdir()
+    (folder / "start.json").write_text(random_mixture(16, 3).to_json(), encoding="utf-8")
     for i in range(3):
         write_tiff(folder / f"in/{i}.tif", smooth(40, 60, seed=i), compression="deflate")
     return folder

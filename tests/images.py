@@ -11,6 +11,8 @@ from streamgmm.image.image import MaskedPixels
 from streamgmm.image.open import open_image
 from streamgmm.image.tiles import Window
 
+from . import naive
+
 PHOTO = Path(__file__).parent / "data" / "astronaut.tif"
 
 
@@ -118,11 +120,24 @@ def segments(path):
         return list(zip(tiff.pages.first.dataoffsets, tiff.pages.first.databytecounts, strict=True))
 
 
-def palette_of(model):
-    """Means times 255, rounded, in the first three bands; gray where there are fewer. Shape (K, 3)."""
-    means = np.array(model["means"])
-    shown = means[:, :3] if means.shape[1] >= 3 else means[:, [0, 0, 0]]
-    return np.rint(shown.clip(0, 1) * 255).astype(np.uint8)
+def palette_of(model, display=None):
+    """What a palette of a model must be, shape (K, 3): its first three bands, or its first as gray, as they are shown."""
+    means, display = np.array(model["means"]), display or display_of(model)
+    bands = [0, 1, 2] if means.shape[1] >= 3 else [0, 0, 0]
+    low, high = np.transpose(model["range"] or [display] * means.shape[1])
+    levels = naive.shown((low + means * (high - low))[:, bands], *display)
+    return naive.distinct(levels, model["weights"], bands[1] == 0)
+
+
+def display_of(model):
+    """The stored samples that are black and white in the palette of a model, where its colors are within its ranges."""
+    if model["range"] is None:
+        return 0.0, 1.0
+    ranges = np.array(model["range"])[: 3 if model["n_bands"] >= 3 else 1]
+    low, high = ranges[:, 0].min(), ranges[:, 1].max()
+    gain, zero = model["units"] or (0.0, 0.0)
+    by_type = gain and (low == high or (high - low) * gain >= 65_535 / 3)
+    return (-zero / gain, (65_535 - zero) / gain) if by_type else (low, high)
 
 
 def naive_model(model):
@@ -131,9 +146,18 @@ def naive_model(model):
 
 
 def colors_of(pixels, value_range=None):
-    """Pixels as colors in [0, 1], shape (n, bands); of floats and wide integers, what 0 and 1 stand for must be given."""
-    low, high = (0, np.iinfo(pixels.dtype).max) if value_range is None else value_range
-    return (pixels.reshape(-1, pixels.shape[-1]).astype(np.float64) / 2 - low / 2) / ((high / 2 - low / 2) or 1)
+    """Pixels as colors in [0, 1], shape (n, bands), of the range of their type or of one that is given, also for each band."""
+    low, high = np.transpose((0, np.iinfo(pixels.dtype).max) if value_range is None else value_range)
+    half = high / 2 - low / 2
+    return (pixels.reshape(-1, pixels.shape[-1]).astype(np.float64) / 2 - low / 2) / np.where(half == 0, 1, half)
+
+
+def range_of(pixels, tail=1e-3):
+    """The range of each band of pixels (..., bands) but for what is rarer than 1 in 1,000; red, green and blue have one."""
+    ends = np.quantile(pixels.reshape(-1, pixels.shape[-1]), [tail, 1 - tail], axis=0, method="inverted_cdf").astype(float)
+    if ends.shape[1] == 3:
+        ends[0], ends[1] = ends[0].min(), ends[1].max()
+    return ends.T.tolist()
 
 
 def psnr(pixels, colors):

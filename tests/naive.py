@@ -128,6 +128,50 @@ def tally(pixels, labels, palette, w=None):
     return error, used
 
 
+def shown(samples, low, high):
+    """Samples as they are shown: from 0 at low to 255 at high, clipped, not rounded."""
+    return np.clip((np.asarray(samples, np.float64) - low) / (high - low) * 255, 0, 255)
+
+
+def distinct(levels, weights, gray):
+    """Colors rounded; what a heavier one has already becomes the nearest that is free, in gray its neighbors in gray first."""
+    order = sorted(range(len(levels)), key=lambda k: -weights[k])
+    colors = [tuple(int(np.rint(level)) for level in color) for color in levels]
+    sides = [tuple(1 if x >= c else -1 for x, c in zip(*pair, strict=True)) for pair in zip(levels, colors, strict=True)]
+    taken, waiting = set(), []
+    for k in order:
+        (waiting if colors[k] in taken else taken.add(colors[k]) or []).append(k)
+    while waiting:
+        color, side = colors[waiting[0]], sides[waiting[0]]
+        alike = [k for k in waiting if (colors[k], sides[k]) == (color, side)]
+        waiting = [k for k in waiting if k not in alike]
+        for k, step in zip(alike, steps_to_free(color, side, taken, gray), strict=False):
+            colors[k] = tuple(c + s * x for c, s, x in zip(color, side, step, strict=True))
+            taken.add(colors[k])
+    return np.array(colors, np.uint8)
+
+
+def steps_to_free(color, side, taken, gray, reach=8):
+    """Steps to colors that are free, nearest first, then of the least change of light, then forward."""
+    line = range(-reach, reach + 1)
+    steps = [(r, g, b) for r in line for g in line for b in line]
+    there = [tuple(c + s * x for c, s, x in zip(color, side, step, strict=True)) for step in steps]
+    free = [s for s, c in zip(steps, there, strict=True) if c not in taken and min(c) >= 0 and max(c) <= 255]
+
+    def key(step):
+        r, g, b = step
+        near = 0 if gray and step in ((1, 1, 1), (-1, -1, -1)) else r * r + g * g + b * b
+        return near, round(abs(0.299 * r + 0.587 * g + 0.114 * b), 9), -(r + g + b)
+
+    return sorted((step for step in free if key(step)[0] <= reach**2), key=key)
+
+
+def nearest(colors, mean, distances):
+    """The lesser of each color's distance and its squared distance from a mean."""
+    squares = ((colors.astype(np.float64) - mean) ** 2).sum(axis=1)
+    return np.minimum(distances, squares)
+
+
 def interleaved(color):
     """The code of an 8-bit color: the bits of its bands in turn, the first band's in the lowest place."""
     code = ""

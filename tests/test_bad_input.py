@@ -5,8 +5,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
+from contextlib import closing
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -127,6 +130,26 @@ def assert_matches(message, line):
         raise ValueError(line)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "link to a pipe"])
+@pytest.mark.parametrize("command", [*COMMANDS, "apply bad.tif in.tif out.tif"])
+def test_an_input_that_is_no_file(command, kind, folder, capfd):
+    """Nobody is waited for, and nothing is read without end."""
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        if kind == "socket":
+            server.bind("bad.tif")
+        elif kind == "pipe":
+            os.mkfifo("bad.tif")
+        elif kind == "device":
+            (folder / "bad.tif").symlink_to("/dev/zero")
+        else:
+            os.mkfifo("pipe")
+            (folder / "bad.tif").symlink_to("pipe")
+        begin = time.monotonic()
+        code, line = refused(command, folder, capfd)
+    assert (code, time.monotonic() - begin < 5) == (INPUT, True)
+    assert line.startswith("streamgmm: bad.tif: not a regular file")
+
+
 @pytest.mark.parametrize("name", [name for name in INPUTS if "tile" not in name])
 def test_an_input_that_cannot_be_described(name, folder, capfd):
     make, message = INPUTS[name]
@@ -148,7 +171,7 @@ MODELS = {
     "lacks its means": (MODEL.replace('"means"', '"averages"'), "a model without 'means'"),
     "has weights of 2": (MODEL.replace("0.5,\n    0.5\n", "1,\n    1\n"), "weights must be >= 0 and sum to 1; they sum to 2"),
     "has a negative variance": (MODEL.replace("0.01", "-0.01"), "a covariance is not positive definite"),
-    "has words for numbers": (MODEL.replace("0.01", '"wide"'), "a damaged model"),
+    "has words for numbers": (MODEL.replace("0.01", '"wide"'), "a damaged model .*; covariances are to be numbers"),
     "is an image": (b"\x89PNG\r\n\x1a\n\xff", r"not a model file \(it is not text\)"),
 }
 
@@ -216,7 +239,13 @@ OPTIONS = {
     "--max-iter 0": "max-iter is 0; at least 1 is needed",
     "--tol -1": "tol is -1.0; it must be 0 or more",
     "--tol nan": "tol is nan; it must be 0 or more",
-    "--reg-covar -1": "reg-covar is -1.0; it must be 0 or more",
+    "--reg-covar -1": r"reg-covar is '-1'; write auto, or a variance of colors in \[0, 1\], 0 or more",
+    "--reg-covar none": r"reg-covar is 'none'; write auto, or a variance",
+    "--preset photo": "preset is 'photo'; choose picture, segment",
+    "--range wide": "range is 'wide'; write auto, type, or LOW,HIGH, or LOW,HIGH;LOW,HIGH;... for each band",
+    "--range 9,0": "range is '9,0'; write auto, type, or LOW,HIGH",
+    "--range 0,9": "in.tif: range is given; 8-bit samples have that of their type, 0 to 255",
+    "--rare-weight 2": "rare-weight is 2.0; choose 0 to 1",
     "--seed -1": "seed is -1; it must be 0 or more",
     "--chunk-size much": "chunk-size is 'much'; write bytes such as 64MiB, or pixels such as 4Mpx",
     "--chunk-size 0": "chunk-size is '0'; it must be more than nothing",

@@ -21,6 +21,11 @@ def test_bench_prints_every_row(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     for what in (
+        "against weighted k-means",
+        "best of three",
+        "on a mosaic",
+        "matrix multiplication",
+        "1,024 colors",
         "scikit-learn",
         "the floor",
         "distinct colors",

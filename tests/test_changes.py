@@ -74,7 +74,7 @@ from streamgmm.model import seeding
 from tests.test_changes import CHANGES, JOBS, PHASES
 from streamgmm.errors import StreamGMMError
 
-seeding.RESTARTS, seeding.LONG = 1, 10
+seeding.STARTS, seeding.LONG = 1, 10
 path = Path("in.tif")
 whole = path.read_bytes()
 

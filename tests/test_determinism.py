@@ -130,8 +130,14 @@ def test_another_seed_draws_another_start(method):
     assert not np.array_equal(*starts)
 
 
+@pytest.fixture
+def whole_sample(many_places, monkeypatch):
+    """Seeds from all pixels of a photo, as from all of its colors."""
+    monkeypatch.setattr("streamgmm.jobs.sampling.SAMPLE_PIXELS", 1 << 19)
+
+
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
-def test_streaming_gives_the_same_fit_as_the_table(covariance_type, tmp_path):
+def test_streaming_gives_the_same_fit_as_the_table(covariance_type, whole_sample):
     options = {"covariance_type": covariance_type, "n_components": 8, "threads": 1}
     exact, in_table = streamgmm.fit_image(PHOTO, method="exact", **options)
     stream, in_passes = streamgmm.fit_image(PHOTO, method="stream", **options)
@@ -140,7 +146,7 @@ def test_streaming_gives_the_same_fit_as_the_table(covariance_type, tmp_path):
     np.testing.assert_allclose(in_passes.log_likelihood, in_table.log_likelihood, atol=1e-6)
 
 
-def test_streaming_gives_the_same_palette_as_the_table(tmp_path):
+def test_streaming_gives_the_same_palette_as_the_table(tmp_path, whole_sample):
     outputs = []
     for method in ("exact", "stream"):
         streamgmm.quantize(PHOTO, path := tmp_path / f"{method}.tif", method=method, threads=1)

@@ -29,7 +29,7 @@ from .processes import become_nobody, in_child, limit_files, run_here
 
 INPUT, OUTPUT, LOCKED, STOPPED = 3, 4, 7, 143
 # Constants of the package that make many places of a small image, where everything is saved that may be.
-SMALLER = {"jobs.passes.blocks.BLOCK_PIXELS": 1 << 12, "model.seeding.RESTARTS": 1, "model.seeding.LONG": 10}
+SMALLER = {"jobs.passes.blocks.BLOCK_PIXELS": 1 << 12, "model.seeding.STARTS": 1, "model.seeding.LONG": 10}
 SMALLER |= {"jobs.passes.checkpoint.INTERVAL": 0, "jobs.passes.checkpoint.SHARE": 0}
 WRITE = "-k 3 --tol 0.01 --tile-size 32 --pyramid --threads 2 --overwrite"
 MORE = "--confidence out/sure.tif --palette-out out/palette.json --report out/report.json"
@@ -511,14 +511,16 @@ def test_a_link_to_an_input_is_followed(folder, whole):
 
 
 @pytest.mark.parametrize("target", ["there", "absent"])
-def test_a_link_in_the_place_of_an_output_is_replaced_and_its_target_is_not(target, folder):
+def test_what_a_link_in_the_place_of_an_output_leads_to_is_replaced_where_that_is_asked_for(target, folder):
     (folder / "there").write_bytes(b"precious")
     (folder / "out" / "out.tif").symlink_to(folder / target)
+    if target == "there":
+        assert run(STREAMING.replace(" --overwrite", ""))[0] == OUTPUT
+        assert (folder / "there").read_bytes() == b"precious"
     assert run(STREAMING)[0] == 0
-    assert not (folder / "out" / "out.tif").is_symlink()
-    assert tifffile.imread(folder / "out" / "out.tif").shape == (130, 150)
-    assert (folder / "there").read_bytes() == b"precious"
-    assert not (folder / "absent").exists()
+    assert (folder / "out" / "out.tif").is_symlink()
+    assert tifffile.imread(folder / target).shape == (130, 150)
+    assert list(folder.glob(".streamgmm*")) == []
 
 
 def test_a_folder_by_two_names_is_one_folder(folder, whole):

@@ -28,7 +28,7 @@ JOBS = {
 PHASES = {
     "a color table": ["count", "seed", "fit", "label", "reduce", "write"],
     "streaming": ["sample", "seed", "fit", "label", "reduce", "write"],
-    "masked floats": ["range", "sample", "seed", "fit", "label", "reduce", "write"],
+    "masked floats": ["sample", "seed", "fit", "label", "reduce", "write"],
 }
 SLOWER = ("a color table", "masked floats")
 OUTPUTS = ("out.tif", "sure.tif")
@@ -233,8 +233,8 @@ def test_a_run_that_is_killed_while_it_writes_has_nothing_left_but_to_write(plac
     assert process.returncode == -signal.SIGKILL
     assert job.outputs().keys() == (set() if place == 1 else {"out.tif"})
     report = finish(job)
-    assert report["resumed"] == {phase: pixels for phase, pixels in report["pixels"].items() if pixels}  # all was done
-    assert report["resumed"].keys() == {"sample", "fit", "label", "reduce"}
+    done = ("sample", "fit", "label", "reduce")
+    assert report["resumed"] == {phase: report["pixels"][phase] for phase in done}  # all, but for seeds, which take a second
 
 
 # --- Fifty kills, as often as there are phases in each of them ---

@@ -1,5 +1,6 @@
 """Pixels that are masked take no part: not in the fit, not in the labels, and every reader sees that they are none."""
 
+import json
 import warnings
 from functools import partial
 
@@ -12,7 +13,9 @@ from PIL import Image
 import streamgmm
 from streamgmm.cli import main
 from streamgmm.errors import NoPixelsError
+from streamgmm.jobs.sampling import TAIL
 
+from .image.gdal import read_gdal, write_gdal
 from .images import palette_of, posterized, smooth, write_tiff
 
 HEIGHT, WIDTH, K = 96, 128, 4
@@ -129,7 +132,7 @@ def test_masked_pixels_take_no_part(way, dtype, alone, tmp_path):
     for name in ("weights", "means", "covariances"):
         np.testing.assert_allclose(report.model[name], getattr(alone[dtype], name), rtol=1e-6, atol=1e-9)
     streamgmm.apply(
-        streamgmm.Mixture(*(np.array(report.model[n]) for n in ("weights", "means", "covariances")), "full"),
+        streamgmm.Mixture.from_json(json.dumps(report.model)),
         picture(dtype),
         unmasked := tmp_path / "unmasked.tif",
         threads=1,
@@ -181,8 +184,8 @@ def test_floats_that_are_not_finite_are_nodata(bad, tmp_path):
     path = write_tiff(tmp_path / "in.tif", pixels, compression="zstd", predictor=3)
     report = quantize(path, tmp_path / "out.tif")
     assert report.model == quantize(np.ma.masked_invalid(pixels), tmp_path / "masked.tif").model
-    low, high = pixels[shown()].min(), pixels[shown()].max()
-    assert tuple(report.model["range"]) == (low, high)
+    ends = np.quantile(pixels[shown()], [TAIL, 1 - TAIL], axis=0, method="inverted_cdf").astype(float)
+    assert report.model["range"] == [[ends.min(), ends.max()]] * 3
     np.testing.assert_array_equal(seen_by_gdal(tmp_path / "out.tif")[2], shown())
 
 
@@ -264,7 +267,7 @@ def test_a_model_applied_to_nothing_gives_its_nodata(tmp_path):
 # --- Forms of the output
 
 
-@pytest.mark.parametrize(("n_components", "dtype"), [(1, np.uint8), (255, np.uint8), (256, np.uint16), (300, np.uint16)])
+@pytest.mark.parametrize(("n_components", "dtype"), [(1, np.uint8), (255, np.uint8), (300, np.uint16)])
 @pytest.mark.parametrize("form", ["palette", "labels"])
 def test_nodata_is_one_label_more(form, n_components, dtype, tmp_path):
     n_colors = min(n_components, 256)
@@ -282,7 +285,7 @@ def test_nodata_is_one_label_more(form, n_components, dtype, tmp_path):
     assert (nodata, report.nodata, labels.dtype) == (n_components, n_components, dtype)
     np.testing.assert_array_equal(mask, valid)
     np.testing.assert_array_equal(labels[0] == n_components, ~valid)
-    np.testing.assert_array_equal(palette_of(report.model)[labels[0][valid]], pixels[valid])
+    np.testing.assert_array_equal(palette_of(report.model, report.display_range)[labels[0][valid]], pixels[valid])
 
 
 @pytest.mark.parametrize(("n_components", "bits"), [(1, 1), (2, 2), (3, 2), (4, 4), (15, 4), (16, 8)])
@@ -306,7 +309,7 @@ def test_rgb_gets_an_alpha_band(way, tmp_path):
     assert nodata is None
     np.testing.assert_array_equal(mask, shown())
     np.testing.assert_array_equal(bands[3], np.where(shown(), 255, 0))
-    colors = palette_of(report.model)[labels_of(tmp_path / "palette.tif")[shown()]]
+    colors = palette_of(report.model, report.display_range)[labels_of(tmp_path / "palette.tif")[shown()]]
     np.testing.assert_array_equal(np.moveaxis(bands[:3], 0, -1)[shown()], colors)
     with Image.open(path) as image:
         assert image.mode == "RGBA"
@@ -380,3 +383,62 @@ def test_the_few_pixels_that_count_are_fitted(method, dtype, tmp_path):
         expected = quantize(pixels[corner], tmp_path / "corner.tif")
         np.testing.assert_allclose(report.model["means"], expected.model["means"], atol=1e-6)
         np.testing.assert_array_equal(labels[corner], labels_of(tmp_path / "corner.tif"))
+
+
+# --- A mask or alpha decides alone ---
+
+
+@pytest.mark.parametrize("kind", ["mask", "alpha", "mask and alpha"])
+def test_black_is_a_color_where_a_mask_or_alpha_says_what_is_none(kind, tmp_path):
+    """And not nodata, whatever that is: GDAL and rasterio see it so."""
+    pixels, valid = picture(), shown()
+    pixels[~valid] = 0
+    pixels[60:70, 10:40] = 0  # a black roof
+    options = {"photometric": "rgb", "nodata": 0, "compress": "deflate"}
+    if "alpha" in kind:
+        pixels, options["alpha"] = with_alpha(pixels, valid), "yes"
+    write_gdal(tmp_path / "in.tif", pixels, mask=valid if "mask" in kind else None, **options)
+    if kind == "mask":  # rasterio warns where nodata stands beside alpha
+        np.testing.assert_array_equal(read_gdal(tmp_path / "in.tif")[1], valid)
+    quantize(tmp_path / "in.tif", tmp_path / "out.tif")
+    np.testing.assert_array_equal(seen_by_gdal(tmp_path / "out.tif")[2], valid)
+    quantize(tmp_path / "in.tif", tmp_path / "out.tif", nodata=0, overwrite=True)  # unless it is asked for
+    np.testing.assert_array_equal(seen_by_gdal(tmp_path / "out.tif")[2], valid & pixels[..., :3].any(axis=2))
+
+
+# --- What readers show where there is nothing
+
+
+@pytest.mark.parametrize(
+    ("color", "expected"), [(None, (0, 0, 0)), ("white", (255, 255, 255)), ("#0a7bff", (10, 123, 255)), ((1, 2, 3), (1, 2, 3))]
+)
+@pytest.mark.parametrize("pack", [False, True])
+def test_masked_pixels_look_as_they_are_to(pack, color, expected, tmp_path):
+    source, options = by_option(tmp_path / "in.tif", picture(), shown())
+    options |= {} if color is None else {"nodata_color": color}
+    report = quantize(source, tmp_path / "out.tif", pack=pack, **options)
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        assert tuple(tiff.pages.first.colormap[:, report.nodata] // 257) == expected
+    np.testing.assert_array_equal(seen_by_gdal(tmp_path / "out.tif")[2], shown())
+    if not pack:
+        with Image.open(tmp_path / "out.tif") as image:
+            assert image.convert("RGB").getpixel((40, 20)) == expected
+
+
+@pytest.mark.parametrize("form", ["palette", "labels"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_masked_pixels_take_one_of_256_colors(dtype, form, tmp_path, caplog):
+    """Pillow and OpenSlide open no palettes of more than 8 bits."""
+    pixels = np.ma.array(picture(dtype), mask=~np.repeat(shown()[..., None], 3, axis=2))
+    report = quantize(pixels, tmp_path / "out.tif", n_components=256, output=form)
+    assert (report.nodata, report.n_components, labels_of(tmp_path / "out.tif").dtype) == (255, 255, np.uint8)
+    assert caplog.messages == ["array: masked pixels take one of 256 colors; 16 bits a pixel would be needed for more"]
+    with Image.open(tmp_path / "out.tif") as image:
+        assert image.size == (WIDTH, HEIGHT)
+
+
+def test_all_256_colors_are_there_where_nothing_is_masked_or_none_is_needed(tmp_path, caplog):
+    assert quantize(picture(), tmp_path / "out.tif", n_components=256).n_components == 256
+    pixels = np.ma.array(picture(), mask=~np.repeat(shown()[..., None], 3, axis=2))
+    assert quantize(pixels, tmp_path / "rgb.tif", n_components=256, output="rgb").n_components == 256
+    assert caplog.messages == []

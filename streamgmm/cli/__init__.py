@@ -9,7 +9,8 @@ import click
 from ..errors import Interrupted, StreamGMMError
 from ..system.signals import stopping
 from .commands import cli
-from .terminal import fail, log_to_stderr
+from .options import suggested
+from .terminal import best_effort, fail, log_to_stderr
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -18,11 +19,17 @@ def main(arguments: list[str] | None = None) -> None:
     # OpenMP's threads spin between the short launches of a fit: on a busy machine that made seeding 8 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     log_to_stderr(logging.WARNING)
+    with best_effort():
+        _run(arguments)
+
+
+def _run(arguments: list[str]) -> None:
+    """Run the command, and say in a line what is wrong."""
     try:
         with stopping():
             cli.main(arguments, prog_name="streamgmm", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        (suggested(error) if isinstance(error, click.NoSuchOption) else error).show()
         sys.exit(error.exit_code)
     except StreamGMMError as error:
         fail(str(error), error.exit_code, detailed=True)

@@ -1,19 +1,27 @@
 """The commands: options in, one call."""
 
+import codecs
 import json
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import __version__
-from ..errors import OptionError
+from ..errors import ImageReadError, OptionError
 from ..options import FitOptions, OutputOptions, ReadOptions, ResourceOptions, RunOptions
-from ..system.files import check_output, replacing
+from ..system.files import check_output, is_stream, open_input, write_text
 from .batch import batch
-from .options import FILE, options_of, start_of
-from .terminal import progress_bars, told_options, verbose_option
+from .options import FILE, named_in, options_of, start_of
+from .terminal import is_verbose, is_watched, progress_bars, say, told_options, verbose_option
+
+if TYPE_CHECKING:
+    from ..jobs.report import Report
+
+log = logging.getLogger(__name__)
 
 EPILOG = (
     "Exit codes: 0 done, 1 unexpected, 2 usage, 3 input unreadable or unsupported, 4 output cannot be written, "
@@ -41,10 +49,10 @@ def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: 
     """Fit a mixture to IN and write it to OUT, a palette TIFF of its colors."""
     from ..jobs.quantize import quantize
 
-    _check_report(report, [source, *_outputs(target, options)])
+    _check_apart(report, [source, *named_in(init)], _outputs(target, options))
     with progress_bars(quiet) as progress:
         result = quantize(source, target, init=start_of(init), progress=progress, **options)
-    _write_report(report, result)
+    _tell(result, report, quiet)
 
 
 @cli.command(epilog=EPILOG)
@@ -56,10 +64,10 @@ def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None,
     """Fit one mixture to every pixel of IN..., and write it to a model file."""
     from ..jobs.fit import FitToFile, fit_to_file
 
-    _check_report(report, [*sources, output])
+    _check_apart(report, [*sources, *named_in(init)], [output])
     with progress_bars(quiet) as progress:
         result = fit_to_file(FitToFile(sources, output, init=start_of(init), progress=progress, **options))
-    _write_report(report, result)
+    _tell(result, report, quiet)
 
 
 @cli.command(epilog=EPILOG)
@@ -72,10 +80,10 @@ def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: b
     """Give every pixel of IN its color of a model, and write it to OUT, a palette TIFF."""
     from ..jobs.apply import apply
 
-    _check_report(report, [model, source, *_outputs(target, options)])
+    _check_apart(report, [model, source], _outputs(target, options))
     with progress_bars(quiet) as progress:
         result = apply(model, source, target, progress=progress, **options)
-    _write_report(report, result)
+    _tell(result, report, quiet)
 
 
 @cli.command(epilog=EPILOG)
@@ -86,12 +94,14 @@ def info(path: Path, as_json: bool) -> None:
     """Describe PATH, an image or a model."""
     described = _describe(path)
     if as_json:
-        click.echo(json.dumps(described, indent=2))
+        say(json.dumps(described, indent=2) + "\n")
         return
     width = max(map(len, described))
-    for key, value in described.items():
-        text = ", ".join(map(str, value)) or "nothing" if isinstance(value, list | tuple) else value
-        click.echo(f"{key.replace('_', ' '):<{width}}  {text}")
+    texts = {
+        key: ", ".join(map(str, value)) or "nothing" if isinstance(value, list | tuple) else value
+        for key, value in described.items()
+    }
+    say("".join(f"{key.replace('_', ' '):<{width}}  {text}\n" for key, text in texts.items()))
 
 
 @cli.command(epilog=EPILOG)
@@ -119,9 +129,9 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _is_json(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(64).lstrip().startswith(b"{")
-    except OSError:  # said better by who reads it
+        with open_input(path) as file:
+            return file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+    except ImageReadError:  # said better by who reads it
         return False
 
 
@@ -129,19 +139,26 @@ def _outputs(target: Path, options: dict[str, Any]) -> list[Path]:
     return [target, *(options[name] for name in ("palette_out", "confidence") if options[name])]
 
 
-def _check_report(report: Path | None, others: Sequence[Path]) -> None:
-    """Refuse a report that cannot be written before any work is done; an old report is replaced."""
+def _check_apart(report: Path | None, inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
+    """Refuse a report that cannot be written before any work is done, and what would be written to an input.
+
+    An old report is replaced.
+    """
+    for path in outputs:
+        check_output(path, [*inputs], overwrite=True, stream=True)  # who writes it says the rest
     if report is not None and str(report) != "-":
-        check_output(report, [*others], overwrite=True)
-        if report.resolve() in [other.resolve() for other in others]:
+        check_output(report, [*inputs, *outputs], overwrite=True, stream=True)
+        if os.path.realpath(report) in [os.path.realpath(other) for other in (*inputs, *outputs) if not is_stream(other)]:
             raise OptionError(f"{report}: the report needs a file of its own")
 
 
-def _write_report(report: Path | None, result: Any) -> None:
-    if report is None:
-        return
-    if str(report) == "-":
-        click.echo(result.to_json(), nl=False)
-        return
-    with replacing(report) as part:
-        part.write_text(result.to_json(), encoding="utf-8")
+def _tell(result: "Report", report: Path | None, quiet: bool) -> None:
+    """Write the report, and say on a terminal what is to be known of an output that was made."""
+    if report is not None and str(report) == "-":
+        say(result.to_json())
+    elif report is not None:
+        write_text(report, result.to_json())
+    if is_watched(quiet) and not is_verbose() and not result.converged:
+        from ..jobs.report import not_converged
+
+        log.warning("%s", not_converged(result.input, result.iterations))

@@ -31,6 +31,26 @@ class Numbers(click.ParamType):
 TYPES = {bool: click.BOOL, int: click.INT, float: click.FLOAT, tuple[int, ...]: Numbers(), os.PathLike: FILE, Path: FILE}
 
 
+# What options of this program are called by others, and from Python.
+ELSEWHERE = {
+    "--overwrite": {"--force", "-f", "--yes", "-y", "--clobber"},
+    "--components": {"--colors", "--n-colors", "--ncolors", "--clusters", "--n-components", "-n"},
+    "--covariance": {"--covariance-type"},
+    "--out-dir": {"--output-dir", "--outdir", "--output-folder"},
+    "--jobs": {"-j", "--workers", "--processes"},
+    "--recursive": {"-r", "-R"},
+    "--seed": {"--random-state"},
+}
+
+
+def suggested(error: click.NoSuchOption) -> click.UsageError:
+    """Return an error that names the option that is meant, where that is known; the most alike is often another."""
+    command = error.ctx and error.ctx.command
+    known = {name for option in command.params for name in option.opts} if command else set()
+    meant = [name for name, others in ELSEWHERE.items() if error.option_name in others and name in known]
+    return click.UsageError(f"{error.message} Did you mean {meant[0]!r}?", error.ctx) if meant else error
+
+
 def options_of(*kinds: type[Options]) -> Callable:
     """Return the decorator that gives a command the options of some kinds."""
     decorators = [
@@ -80,9 +100,14 @@ def _type(field: dataclasses.Field) -> click.ParamType:
     return next((kind for python, kind in TYPES.items() if python in named), click.STRING)
 
 
+def named_in(init: str) -> list[Path]:
+    """Return the model file that a start names, if it names one."""
+    return [Path(init)] if Path(init).suffix else []
+
+
 def start_of(init: str) -> Any:
     """Return the mixture of a model file, or the name of a way to start."""
-    if not Path(init).suffix:
+    if not named_in(init):
         return init
     from ..jobs.model_file import load_model
 

@@ -1,23 +1,28 @@
 """What a person sees: bars, messages, one line where something is wrong."""
 
+import contextlib
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from ..system.files import output_errors
+from ..errors import OutputError
+from ..jobs import CONVERGENCE
+from ..system.files import open_text, output_errors
 from .options import FILE
+
+log = logging.getLogger(__name__)
 
 # What a person calls the phases of a job.
 PHASES = {
     "compile": "compiling kernels (once per machine)",
     "count": "counting colors",
     "sample": "sampling",
-    "range": "finding the range",
     "seed": "seeding",
     "fit": "fitting",
     "label": "labeling",
@@ -26,10 +31,71 @@ PHASES = {
 }
 
 
+class _BestEffort:
+    """Standard error, of which nothing depends on whether it can be written."""
+
+    def __init__(self, stream: TextIO):
+        self._stream, self.failed = stream, False
+
+    def write(self, text: str) -> int:
+        """Write a text if that is possible."""
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):
+            self.failed = True
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written if that is possible."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.failed = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def best_effort():
+    """Let messages be lost where they cannot be written, and let no file that is opened take the place of a closed stream."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+    before = sys.stderr
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stderr = stream = _BestEffort(before or nowhere)
+        try:
+            yield
+        finally:
+            stream.flush()
+            if not stream.failed:  # or the interpreter, which flushes once more, would leave with a code of its own
+                sys.stderr = before
+            _leave_standard_output()
+
+
+def _leave_standard_output() -> None:
+    """Flush standard output; what it does not take was told of, and is not to be told of by the interpreter again."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def is_watched(quiet: bool) -> bool:
+    """Whether somebody looks on: at a terminal, and wants to."""
+    return sys.stderr.isatty() and not quiet
+
+
 @contextmanager
 def progress_bars(quiet: bool):
     """Show a bar for each phase on a terminal, and hand out the callback that moves it."""
-    if quiet or not sys.stderr.isatty():
+    if not is_watched(quiet):
         yield None
         return
     from rich.console import Console
@@ -72,11 +138,26 @@ class _Line(logging.Formatter):
         return text if record.exc_info else text.replace("\n", "\\n")
 
 
+class _Log(logging.StreamHandler):
+    """Writes to a file, until that cannot be written, which is said once."""
+
+    def __init__(self, path: Path, file: TextIO):
+        super().__init__(file)
+        self._path = path
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        logging.getLogger("streamgmm").removeHandler(self)
+        error = sys.exc_info()[1]
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        log.warning("%s: the log cannot be written (%s); the work goes on without", self._path, reason)
+
+
 @contextmanager
 def log_to_file(path: Path):
     """Append all that the package logs to a file, with the time."""
     with output_errors(path):
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        file = open_text(path, "a")
+    handler = _Log(path, file)
     handler.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     logger = logging.getLogger("streamgmm")
     logger.addHandler(handler)
@@ -84,11 +165,15 @@ def log_to_file(path: Path):
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # which was told of
+            file.close()
 
 
 class _StandardError(logging.Handler):
     """Writes to what is standard error at the time: a bar puts itself in its place, and stays below."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return super().filter(record) and (record.name != CONVERGENCE or is_verbose())
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(self.format(record) + "\n")
@@ -128,6 +213,21 @@ def told_options(command: Callable) -> Callable:
     )
     quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bars.")
     return report(quiet(verbose_option("Say what is done, and show where errors come from.")(command)))
+
+
+def say(text: str) -> None:
+    """Print on standard output.
+
+    Raises
+    ------
+    OutputError
+        Where it is closed, or takes no more.
+    """
+    name = Path("standard output")
+    if sys.stdout is None:
+        raise OutputError(f"{name}: is closed; name a file")
+    with output_errors(name):
+        click.echo(text, nl=False)
 
 
 def fail(message: str, exit_code: int, detailed: bool = False) -> None:

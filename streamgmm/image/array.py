@@ -6,7 +6,7 @@ from ..errors import UnsupportedImageError
 from ..options import ReadOptions
 from .image import FileState, MaskedPixels
 from .metadata import Metadata
-from .samples import Interpretation, chosen_bands, expansion, sample_value
+from .samples import Interpretation, asked_alpha, chosen_bands, expansion, sample_value
 from .tiles import Window
 
 
@@ -61,10 +61,12 @@ class ArrayImage:
         self._stored = samples.dtype.newbyteorder("=")
         expand, dtype = expansion(self._stored)
         n_bands = samples.shape[2]
+        alpha = asked_alpha(options.alpha, alpha, n_bands, name)
         self._interpretation = Interpretation(
             n_samples=n_bands,
             expand=expand,
             convert=None,
+            stored=self._stored,
             dtype=dtype,
             bands=chosen_bands(n_bands, alpha, options.bands, name),
             alpha=alpha,
@@ -76,6 +78,7 @@ class ArrayImage:
         self.name, self.kind, self.metadata, self.state = name, kind, metadata or Metadata(), state
         self.held = 0 if state is None else self._samples.nbytes
         self.shape, self.dtype = (*samples.shape[:2], len(self._interpretation.bands)), dtype
+        self.units = self._interpretation.units
         self.maskable = self._interpretation.maskable or self._masked is not None
 
     def read(self, window: Window) -> MaskedPixels:

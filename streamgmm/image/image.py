@@ -50,6 +50,8 @@ class Image(Protocol):
         Height, width, bands.
     dtype : numpy.dtype
         uint8 or uint16, whose whole range stands for [0, 1]; or float32 or float64 of any range.
+    units : tuple of float
+        What 1 as stored is in these samples, and what 0 is: (1, 32768) of int16, which are read as uint16.
     maskable : bool
         Whether reading may mask pixels.
     segment : tuple of int
@@ -67,6 +69,7 @@ class Image(Protocol):
     name: str
     shape: tuple[int, int, int]
     dtype: np.dtype
+    units: tuple[float, float]
     maskable: bool
     segment: tuple[int, int]
     tile: tuple[int, int] | None

@@ -4,12 +4,14 @@ import os
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import ImageReadError, OptionError
 from ..options import ImageOptions, ReadOptions
-from ..options.fields import flat
+from ..options.fields import flat, shown
+from ..system.files import open_input
 from .array import ArrayImage
 from .image import Image, Source
 
@@ -34,11 +36,13 @@ def open_image(given: OpenOptions) -> Image:
 
     Parameters
     ----------
-    source : path, or ndarray of shape (height, width[, bands])
+    source : path, ndarray of shape (height, width[, bands]), or image of Pillow
     bands : tuple of int, optional
         Bands to take, from 1, in this order. Default: all that are not alpha.
     nodata : float, optional
         Pixels whose samples, as stored, are all this value are masked. Default: what GDAL_NODATA (tag 42113) says.
+    alpha : int or "none", optional
+        Sample that is alpha, from 1, or that none is. Default: what the file says.
     page : int, optional
         Page of a TIFF, from 0. Default: the first that is no thumbnail, level or mask.
     level : int
@@ -60,18 +64,31 @@ def open_image(given: OpenOptions) -> Image:
     return open_images(given.source, given.part(ReadOptions), given.budget)[0]
 
 
+def source_of(given: Any) -> Source:
+    """Return what is taken for an image, a path or an array; an image of Pillow becomes one.
+
+    Raises
+    ------
+    OptionError
+        Where it is anything else.
+    """
+    if isinstance(given, np.ndarray | str) or (isinstance(given, os.PathLike) and isinstance(os.fspath(given), str)):
+        return given
+    if any(kind.__module__.startswith("PIL.") for kind in type(given).__mro__):
+        from .raster import array_of
+
+        return array_of(given)
+    raise OptionError(f"an image is a path or an array, not {type(given).__name__}: {shown(given)}")
+
+
 def open_images(source: Source, options: ReadOptions, budget: int | None) -> list[Image]:
     """Open an image, or with ``all_pages`` all images of a TIFF; raises what :func:`open_image` does."""
+    source = source_of(source)
     if isinstance(source, np.ndarray):
         return [ArrayImage(source, options)]
-    if not isinstance(source, str | os.PathLike):
-        raise OptionError(f"an image is a path or an array, not {type(source).__name__}")
     path = Path(source)
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise ImageReadError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+    with open_input(path) as file:
+        start = file.read(4)
     if not start:
         raise ImageReadError(f"{path}: the file is empty")
     reader = next(name for starts, name in READERS if start.startswith(starts))

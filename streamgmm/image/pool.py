@@ -14,7 +14,7 @@ from ..errors import ImageReadError
 from ..options import ReadOptions
 from .image import Image, MaskedPixels, Source
 from .metadata import Metadata
-from .open import open_images
+from .open import open_images, source_of
 from .tiles import Window
 
 # Files that stay open. Passes go through the files in order, so more would help only more threads than this.
@@ -70,7 +70,7 @@ class ImagePool:
             What :func:`streamgmm.image.open.open_images` raises.
         """
         images: list[Image] = []
-        for source in sources:
+        for source in map(source_of, sources):
             if isinstance(source, np.ndarray):
                 images += open_images(source, options, budget)
                 continue
@@ -130,7 +130,7 @@ class PooledImage:
         self._pool, self._reference, self._index = pool, reference, index
         self.name, self.shape, self.dtype, self.held = image.name, image.shape, image.dtype, image.held
         self.maskable, self.segment, self.tile = image.maskable, image.segment, image.tile
-        self.state = image.state
+        self.state, self.units = image.state, image.units
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_pool"}

@@ -1,45 +1,84 @@
 """PNG, JPEG and WebP, through Pillow: decoded as a whole."""
 
 import contextlib
-import threading
-from collections.abc import Iterator
+import os
+import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from ..errors import ImageReadError, MemoryBudgetError, OptionError
 from ..options import ReadOptions
+from ..system.files import open_input
 from .array import ArrayImage
 from .image import FileState
 from .metadata import BYTE, INCH, NONE, ORIENTATION, XMP, Metadata, is_resolution, is_rgb_profile
+from .sidecars import mask_file, placed
+from .tiles import Window
 
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = (PngImagePlugin.PngImageFile.format, JpegImagePlugin.JpegImageFile.format, WebPImagePlugin.WebPImageFile.format)
 # Pillow mode -> mode with the samples we take; every other mode becomes RGB.
 MODES = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "1": "L", "I;16": "I;16", "I;16B": "I;16"}
 
 # Times the memory of PNG and JPEG that decoding WebP takes: 266 against 160 MiB for 16 million pixels.
 MORE = 2
 
-_limit = threading.Lock()
 
+def _opened(file: BinaryIO) -> Pillow.Image:
+    """Open an image by the reader of its format.
 
-@contextlib.contextmanager
-def _no_limit_of_pillow() -> Iterator[None]:
-    """Lift the limit on pixels that Pillow keeps in a global: the budget says better what is too large."""
-    with _limit:
-        before, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Pillow.MAX_IMAGE_PIXELS = before
+    ``Pillow.open`` holds images to a limit on pixels that is a global of the whole program; here the budget is the limit.
+    """
+    start = file.read(16)
+    for name in FORMATS:
+        reader, accepts = Pillow.OPEN.get(name, (None, None))
+        if reader is not None and (accepts is None or accepts(start) is True):  # WebP that Pillow lacks is a text about that
+            file.seek(0)
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+                return reader(file, "")
+    raise Pillow.UnidentifiedImageError(file)
 
 
 def _mode(image: Pillow.Image) -> str:
     """Return the mode to decode an image to; a color that the file calls transparent asks for alpha."""
     mode = MODES.get(image.mode, "RGBA" if image.has_transparency_data else "RGB")
     return {"L": "LA", "RGB": "RGBA"}.get(mode, mode) if "transparency" in image.info else mode
+
+
+def _decoded(image: Pillow.Image, mode: str) -> tuple[np.ndarray, int | None]:
+    """Return pixels, turned as Exif says, and the band of them that is alpha, if one is."""
+    pixels = np.asarray(ImageOps.exif_transpose(image).convert(mode))
+    return pixels, pixels.shape[2] - 1 if mode in ("RGBA", "LA") else None
+
+
+def _masked(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """Return pixels as a masked array where a file beside the image masks some."""
+    beside = mask_file(path)
+    if beside is None:
+        return pixels
+    from .tiff.reader import open_file as open_tiff
+
+    [mask] = open_tiff(beside, ReadOptions(), None)
+    try:
+        shown, _ = mask.read(Window(0, 0, *mask.shape[:2]))
+    finally:
+        mask.close()
+    if shown.shape[:2] != pixels.shape[:2]:
+        raise ImageReadError(f"{beside}: has no mask of {pixels.shape[1]} x {pixels.shape[0]} pixels for {path}; remove it")
+    hidden = (shown == 0).all(axis=2)
+    return np.ma.array(pixels, mask=hidden if pixels.ndim == 2 else np.broadcast_to(hidden[:, :, None], pixels.shape))
+
+
+def array_of(image: Pillow.Image) -> np.ndarray:
+    """Return an image of Pillow as an array, of which pixels are masked where alpha is 0."""
+    pixels, alpha = _decoded(image, _mode(image))
+    if alpha is None:
+        return pixels
+    colors = pixels[:, :, :alpha]
+    return np.ma.array(colors, mask=np.broadcast_to((pixels[:, :, alpha] == 0)[:, :, None], colors.shape))
 
 
 def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[ArrayImage]:
@@ -56,10 +95,10 @@ def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[Arra
     """
     if options.page or options.level:
         raise OptionError(f"{path}: only TIFF files have pages and levels")
-    with _no_limit_of_pillow():
+    with open_input(path) as file:
         try:
-            state = FileState.of(path.stat())
-            with Pillow.open(path, formats=FORMATS) as image:
+            state = FileState.of(os.fstat(file.fileno()))
+            with _opened(file) as image:
                 mode = _mode(image)
                 copies = MORE if image.format == "WEBP" else 1
                 size = image.width * image.height * len(Pillow.new(mode, (1, 1)).tobytes()) * copies
@@ -71,15 +110,22 @@ def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[Arra
                     )
                 image.load()  # before anything else does so and keeps silent about damage
                 metadata = _carried_over(image)
-                pixels = np.asarray(ImageOps.exif_transpose(image).convert(mode))
-                alpha = pixels.shape[2] - 1 if mode in ("RGBA", "LA") else None
-                return [ArrayImage(pixels, options, str(path), image.format, alpha, metadata, state)]
+                metadata = metadata if _turned(image) else placed(metadata, path)
+                pixels, alpha = _decoded(image, mode)
+                return [ArrayImage(_masked(pixels, path), options, str(path), image.format, alpha, metadata, state)]
         except (MemoryBudgetError, OptionError):
             raise
         except Pillow.UnidentifiedImageError:
             raise ImageReadError(f"{path}: not an image this program reads (TIFF, PNG, JPEG or WebP)") from None
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise ImageReadError(f"{path}: cannot be decoded ({error})") from None
+
+
+def _turned(image: Pillow.Image) -> bool:
+    """Whether Exif says that an image is to be turned; damaged Exif makes Pillow raise anything."""
+    with contextlib.suppress(Exception):
+        return image.getexif().get(ORIENTATION, 1) != 1
+    return False
 
 
 def _carried_over(image: Pillow.Image) -> Metadata:

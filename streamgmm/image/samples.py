@@ -11,6 +11,10 @@ from .image import MaskedPixels
 
 Convert = Callable[[np.ndarray], np.ndarray]
 
+# Units in the last place that nodata may be off, as GDAL compares it; and from where on it stands for the largest of 32 bits,
+# also among 64, which were 32 once.
+ULPS, LARGEST = 2, 3.39e38
+
 
 @dataclass(frozen=True)
 class Interpretation:
@@ -25,6 +29,8 @@ class Interpretation:
         Samples of a color as stored; those behind it are extra.
     expand : function from samples as stored to samples of the whole range of their type, or None
     convert : function from these (..., n_samples) to colors (..., C), or None
+    stored : numpy.dtype
+        Of samples as they are stored.
     dtype : numpy.dtype
         uint8, uint16, float32 or float64.
     bands : tuple of int
@@ -44,6 +50,7 @@ class Interpretation:
     n_samples: int
     expand: Convert | None
     convert: Convert | None
+    stored: np.dtype
     dtype: np.dtype
     bands: tuple[int, ...]
     alpha: int | None
@@ -51,6 +58,17 @@ class Interpretation:
     nodata: float | None
     floats: bool
     converted: bool
+
+    @property
+    def units(self) -> tuple[float, float]:
+        """What 1 as stored is in samples as they are read, and what 0 is, where these are integers; colors keep theirs."""
+        if self.expand is None or self.convert is not None or self.dtype.kind == "f":
+            return 1.0, 0.0
+        least, most = (0, 1) if self.stored.kind == "b" else (np.iinfo(self.stored).min, np.iinfo(self.stored).max)
+        samples = self.expand(np.arange(least, most + 1).astype(self.stored)).astype(float)
+        full = int(samples.argmax())  # of a few bits, what is more than these can hold is as much
+        gain = (samples[full] - samples[0]) / full
+        return gain, samples[0] - gain * least
 
     @property
     def maskable(self) -> bool:
@@ -85,11 +103,22 @@ class Interpretation:
         """Where any sample that a band is made of differs from nodata."""
         plain = self.convert is None
         chosen = [band for band in self.bands if band != self.alpha] if plain else range(self.n_samples)
-        value = samples.dtype.type(self.nodata)
         differs = np.zeros(samples.shape[:-1], bool)
         for band in chosen:
-            differs |= samples[..., band] != value if value == value else ~np.isnan(samples[..., band])
+            differs |= _differs(samples[..., band], self.nodata)
         return differs
+
+
+def _differs(samples: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Where samples are not nodata; floats may be a little off, because programs write it with few digits."""
+    if samples.dtype.kind != "f" or nodata is None:
+        return samples != nodata
+    if np.isnan(nodata):
+        return ~np.isnan(samples)
+    if abs(nodata) >= LARGEST:
+        return samples < LARGEST if nodata > 0 else samples > -LARGEST
+    value = samples.dtype.type(nodata)
+    return np.abs(samples - value) > ULPS * np.spacing(np.abs(value))
 
 
 def full_value(dtype: np.dtype) -> float:
@@ -110,6 +139,21 @@ def _unpremultiplied(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     if colors.dtype.kind == "u":
         straight = np.rint(np.minimum(straight, full))
     return straight.astype(colors.dtype)
+
+
+def asked_alpha(asked: int | str | None, found: int | None, n_samples: int, name: str) -> int | None:
+    """Return the sample that is alpha, from 0, or None: the one that was asked for, from 1, or what the file says.
+
+    Raises
+    ------
+    OptionError
+        Where there is no such sample, or no other.
+    """
+    if asked is None or asked == "none":
+        return found if asked is None else None
+    if int(asked) > n_samples or n_samples == 1:
+        raise OptionError(f"{name}: alpha is {asked}; pixels have {n_samples} samples, of which others are to be colors")
+    return int(asked) - 1
 
 
 def chosen_bands(n_bands: int, alpha: int | None, bands: tuple[int, ...] | None, name: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..errors import ModelError
+from ..errors import ModelError, OptionError
 from ..image.image import Source
 from ..model.colors import has_table
 from ..model.labels import LookupTable, classify
@@ -14,10 +14,10 @@ from ..model.warmup import compile_kernels
 from ..options import JobOptions, OutputOptions
 from ..options.fields import flat
 from .disk import check_room
-from .fitting import check_range
 from .labeling import LabelingOptions, write_outputs
 from .model_file import load_model
 from .report import Report, dropped
+from .sampling import check_range
 from .session import Session, open_job
 from .tile_store import Labeler
 
@@ -46,7 +46,7 @@ def apply(given: Apply) -> Report:
     src : path, or ndarray of shape (height, width[, bands])
     dst : path
         The output, which appears whole or not at all.
-    bands, nodata, page, level
+    bands, nodata, alpha, page, level
         As in :func:`streamgmm.open_image`.
     all_pages : bool
         Write all pages of a TIFF that are images, not levels, thumbnails or masks, as a stack.
@@ -69,18 +69,27 @@ def apply(given: Apply) -> Report:
         "auto" where a classic TIFF cannot hold it.
     display_bands : tuple of int, optional
         Bands of the model, from 1, that the palette shows as red, green and blue, or the one as gray. Default: the first.
+    display_range : "auto", "type" or (low, high)
+        Stored samples that the palette shows as black and white, one range for all of its bands. "auto": 8-bit samples, and
+        others that use a third of the range of their type, as they are ("type"); what is narrower, and floats, stretched
+        from the lowest to the highest end of the ranges that the model has of these bands.
+    nodata_color : str or tuple of int, optional
+        What masked pixels look like in a palette, where readers show them: ``"white"``, ``"#ffffff"`` or (255, 255, 255). Black
+        by default.
     palette_out : path, optional
         Write the palette: a GIMP palette (.gpl), JSON with means and counts (.json), or GDAL color text (.txt).
     confidence : path, optional
         Write a TIFF of the largest responsibility of each pixel, uint8, 255 for certainty.
     min_psnr : float, optional
-        Warn where the peak signal-to-noise ratio, in dB, is less.
+        Warn where the peak signal-to-noise ratio of what is shown, in dB, is less.
     overwrite : bool
         Replace outputs that exist.
     work_dir : path, optional
         Folder for what an interrupted run leaves, to go on with; beside the output by default.
     resume : bool
         Go on where the same job was interrupted.
+    lock : bool
+        Hold a lock meanwhile, so that no other run writes the same output. Without one, nothing is saved to go on with.
     wait : float >= 0
         Seconds to wait where another run is writing the same output.
     strict : bool
@@ -101,19 +110,19 @@ def apply(given: Apply) -> Report:
 
 def apply_to_image(given: Apply, mark: str | None = None) -> Report:
     """Do the job of :func:`apply`, and put a mark into the output's Software (tag 305)."""
+    if not isinstance(given.model, Mixture | str | os.PathLike):
+        raise OptionError(f"model is a {type(given.model).__name__}; give a Mixture, or the path of a model file")
     models = [] if isinstance(given.model, Mixture) else [Path(given.model)]
     mixture = given.model if isinstance(given.model, Mixture) else load_model(given.model)
     dst, facts = Path(given.dst), (mixture, given.part(OutputOptions))
-    with open_job([given.src], given.beside(dst), given, *facts, models=models) as session:
+    with open_job([given.src], *given.paths(dst), given, *facts, models=models) as session:
         n_bands = session.blocks.n_bands
         if n_bands != mixture.n_bands:
             raise ModelError(f"{session.name}: {n_bands} bands; the model is for {mixture.n_bands}, fit one to such images")
         check_room(session, dst, given, mixture.n_components)
         session.resources.without_work(mixture.n_components, n_bands, session.name)
-        nodata, measured = write_outputs(
-            session, dst, given, mixture, _labeler(session, mixture, given.confidence is not None), mark=mark
-        )
-        assert measured is not None
+        label = _labeler(session, mixture, given.confidence is not None)
+        written = write_outputs(session, dst, given, mixture, label, mark=mark)
         return Report(
             input=session.name,
             output=str(dst),
@@ -127,10 +136,8 @@ def apply_to_image(given: Apply, mark: str | None = None) -> Report:
             pixels=session.clock.pixels,
             resumed=session.clock.resumed,
             distinct_colors=None,
-            colors_used=measured.colors_used,
-            psnr_db=measured.psnr_db,
-            nodata=nodata,
             dropped=dropped(session.images),
+            **written.facts(),
         )
 
 

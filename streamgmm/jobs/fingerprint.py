@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import ImageReadError
+from ..image.sidecars import read_files
 from ..model.mixture import Mixture
+from ..system.files import open_input
 
 # Pieces of a file that stand for it, spread evenly: 1 MiB is read in a millisecond, a gigapixel in seconds.
 PIECES, PIECE = 16, 1 << 16
@@ -32,20 +33,21 @@ def _plain(fact: Any) -> Any:
 
 
 def content(path: Path) -> list:
-    """Return the size of a file and a digest of pieces of it, wherever it is and whenever it was written.
+    """Return what stands for a file and those beside it that are read with it, wherever they are.
 
     Raises
     ------
     ImageReadError
-        Where it cannot be read.
+        Where one cannot be read.
     """
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.sha256()
-            for i in range(PIECES):
-                file.seek(i * max(0, size - PIECE) // (PIECES - 1))
-                digest.update(file.read(PIECE))
-    except OSError as error:
-        raise ImageReadError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
-    return [size, digest.hexdigest()]
+    return [_content(each) for each in (path, *read_files(path))]
+
+
+def _content(path: Path) -> list:
+    """Return the size of a file, a digest of pieces of it, and when it was last changed."""
+    with open_input(path) as file:
+        status, digest = os.fstat(file.fileno()), hashlib.sha256()
+        for i in range(PIECES):
+            file.seek(i * max(0, status.st_size - PIECE) // (PIECES - 1))
+            digest.update(file.read(PIECE))
+    return [status.st_size, digest.hexdigest(), status.st_mtime_ns]

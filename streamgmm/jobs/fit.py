@@ -12,16 +12,15 @@ from ..image.pool import ImagePool
 from ..model.mixture import Mixture
 from ..options import FitOptions, JobOptions, ReadOptions, ResourceOptions
 from ..options.fields import flat
-from ..system.files import replacing
+from ..system.files import write_text
+from . import CONVERGENCE
 from .clock import Clock, unseen
 from .fitting import FitResult, fit_pixels
 from .passes.sums import Sum
 from .passes.tasks import Look
-from .report import Report
+from .report import Report, not_converged
 from .resources import Resources
 from .session import Session, open_job, open_session
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,31 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
         As in scikit-learn.
     method : {"auto", "exact", "stream", "minibatch"}
         ``exact``: EM on the table of distinct colors, which is EM on every pixel; for uint8 of one to three bands. ``stream``:
-        EM that reads every pixel at each iteration. ``auto``: the first of these that is possible. ``minibatch``: stepwise EM
-        on random tiles, which may stop before it has read the whole image.
+        EM that reads every pixel at each iteration. ``auto``: the first of these that is possible. ``minibatch``: a fit
+        to up to 1,024 blocks of 262,144 pixels, from all over the image, then stepwise EM on random ones, which may stop
+        before it has read the whole image.
     init : {"kmeans", "k-means++", "random"}, ndarray of shape (K, D) or Mixture
-        How to start: the best of four starts on a sample of 65,536 pixels; or from means in [0, 1]; or from a mixture.
+        How to start: the best of four starts on a sample of up to 524,288 pixels; or from means in [0, 1]; or from a mixture,
+        of which the range is taken, too.
+    preset : {"picture", "segment"}, optional
+        What the fit is for: colors to look at, which stand for pixels around them, or classes, which are as narrow as the data
+        say. By default ``picture`` up to three bands.
+    range : str or pair of numbers, or a pair for each band
+        Samples, as they are stored, that are 0 and 1. ``"auto"``: all but a thousandth of the pixels lie above the least and
+        below the largest, in each band; three bands have one range. ``"type"``: those of the type, for integers of up to 16
+        bits; 8 bits have no other. Pixels outside of the range count as well.
     max_iter : int > 0
-        Passes of EM over the image at the most.
+        Passes over the pixels at the most, of k-means and EM together.
     tol : float >= 0
         EM has converged when an iteration gains less than this, in nats per pixel.
-    reg_covar : float >= 0
-        Added to variances, of colors in [0, 1].
+    reg_covar : "auto" or float >= 0
+        Added to variances, of colors in [0, 1]. ``"auto"``: for a picture, the variance inside a cluster of k-means; for
+        classes, what rounding to levels adds. The report says how much that is.
+    rare_weight : float in [0, 1]
+        Colors count as often as they occur to this power, where they are counted: with less than 1, rare ones count more.
     seed : int >= 0
         Seeds everything that is drawn.
-    bands, nodata, page, level
+    bands, nodata, alpha, page, level
         As in :func:`streamgmm.open_image`.
     all_pages : bool
         Take all pages of each TIFF that are images, not levels, thumbnails or masks.
@@ -106,11 +117,10 @@ def fit_to_file(given: FitToFile, **notes: str) -> Report:
     OutputError, LockedError, QualityError
         Beside what :func:`fit_image` raises.
     """
-    with open_job(given.sources, [given.dst], given, given.part(FitOptions), given.by_image) as session:
+    with open_job(given.sources, [], [given.dst], given, given.part(FitOptions), given.by_image) as session:
         result, names = _fit(session, given, given.by_image)
         check_converged(result, given.strict, names[0])
-        with replacing(given.dst) as part:
-            part.write_text(result.mixture.to_json(**notes), encoding="utf-8")
+        write_text(given.dst, result.mixture.to_json(**notes), session.part(given.dst))
         return replace(result.report(names, session), output=str(given.dst))
 
 
@@ -175,7 +185,7 @@ def check_converged(result: FitResult, strict: bool, name: str) -> None:
     QualityError
     """
     if not result.converged:
-        complaint = f"{name}: not converged after {result.iterations} iterations; raise --max-iter or --tol"
+        complaint = not_converged(name, result.iterations)
         if strict:
             raise QualityError(complaint)
-        log.warning("%s", complaint)
+        logging.getLogger(CONVERGENCE).warning("%s", complaint)

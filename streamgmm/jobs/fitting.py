@@ -1,35 +1,49 @@
 """How a mixture is fitted to all pixels of a session: from their color table, reading them at each iteration, or stepwise."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from ..errors import MemoryBudgetError, ModelError, OptionError, UnsupportedImageError
+from ..errors import MemoryBudgetError, OptionError, UnsupportedImageError
 from ..model.colors import ColorCounter, ColorTable, has_table
+from ..model.coreset import coreset
 from ..model.em import Fit, fit_mixture
-from ..model.minibatch import stepwise_em
+from ..model.kmeans import reseed
 from ..model.mixture import Mixture
-from ..model.seeding import around, reseed, seed_mixture
+from ..model.seeding import Start, most_colors, noise_floor, on_all_pixels, seed_mixture
 from ..model.space import BY_TYPE, SampleSpace
 from ..model.statistics import Statistics
 from ..model.warmup import compile_kernels
-from ..options import CovarianceType, FitOptions, Method
+from ..options import CovarianceType, FitOptions, Method, Preset
 from .clock import Advance
 from .passes.blocks import Block
-from .passes.sums import Extent, Total
-from .passes.tasks import Accumulate, FindRange
+from .passes.sums import Counted
+from .passes.tasks import Count
 from .report import Report
 from .resources import Resources, mebibytes
-from .sampling import SAMPLE_PIXELS, draw, few_colors, sample_blocks
+from .sampling import (
+    check_width,
+    draw,
+    few_colors,
+    found_space,
+    known_space,
+    near_colors,
+    odd_means,
+    sample_blocks,
+    sample_size,
+)
 from .session import Session
+from .stepwise import go_on, read_statistics
 
 log = logging.getLogger(__name__)
 
-# Blocks read for each step of minibatch EM: enough, at random, to be unlike any one region of the image.
-BATCH_BLOCKS = 16
+# Colors of a table that is seeded from as it is; a photo has fewer. Of larger ones, so many are drawn.
+SMALL_TABLE = 1 << 18
+# Passes of k-means over all pixels: a sample of them has left little to gain.
+ALL_PIXELS = 2
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,8 @@ class FitResult:
     log_likelihood: list[float]
     converged: bool
     iterations: int
+    preset: Preset | None = None
+    ridge: np.ndarray | None = None
     table: ColorTable | None = None
     batch_pixels: int | None = None
     fraction_read: float | None = None
@@ -52,6 +68,8 @@ class FitResult:
             output=None,
             model=self.mixture.to_dict(),
             method=self.method,
+            preset=self.preset,
+            ridge=None if self.ridge is None else self.ridge.tolist(),
             n_components=self.mixture.n_components,
             iterations=self.iterations,
             converged=self.converged,
@@ -82,84 +100,98 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
     NoPixelsError
         Where all pixels are masked.
     """
-    blocks, clock, wanted = session.blocks, session.clock, options.wanted
+    blocks, clock, wanted, space = session.blocks, session.clock, options.wanted, known_space(session, options)
     held = min(sum(image.held for image in session.images), session.resources.budget())
     resources = session.resources.without_mixture(wanted, blocks.n_bands, session.name, held)
     method, copies = _method(options.method, session, resources, by_image)
     compile_ahead = partial(compile_kernels, blocks.dtype, blocks.n_bands, wanted, session.engine.threads)
     with clock.phase("compile", 0):
-        compile_ahead(table=method == "exact", confident=confident)
-    space = _space(session, options)
-    chosen, size = sample_blocks(method, session), max(SAMPLE_PIXELS, 16 * wanted)
-    table = few = None
-    if method == "exact":
-        counter = ColorCounter(blocks.n_bands, blocks.n_pixels, min(copies, len(blocks)))
-        with clock.phase("count", blocks.n_pixels) as advance:
-            sample = draw(session, space, size, options.seed, chosen, advance, by_image, counter)
-            counted = counter.table(lambda n: n <= wanted or resources.holds_table(n, blocks.n_bands, blocks.n_pixels))
-        del counter
-        if isinstance(counted, ColorTable):
-            table, few = counted, counted if len(counted) <= wanted else None
-        else:
+        compile_ahead(table=copies > 0, confident=confident)
+        if method == "minibatch":
+            compile_ahead(table=False, confident=confident)  # its steps work on tiles
+    chosen = list(blocks) if method == "exact" else sample_blocks(session)
+    whole, table = len(chosen) == len(blocks), None
+    if copies:
+        counted = _count(session, chosen, resources, wanted, copies)
+        if isinstance(counted, ColorTable) and (whole or len(counted) > wanted):
+            table = replace(counted, space=space or BY_TYPE)
+        elif method == "exact":
             method = _stream_instead(options.method, session, f"a table of {counted:,} colors does not fit")
             compile_ahead(table=False)
-    else:
-        with clock.phase("sample", 0) as advance:
-            sample = draw(session, space, size, options.seed, chosen, advance, by_image)
-            few = few_colors(session, space, wanted, advance, by_image) if len(sample) <= wanted else None
-    if few is not None:
-        return FitResult(lossless(few, options.covariance_type), "lossless", [], True, 0, few)
-    with clock.phase("seed", 0):
-        start = _start(sample, options, session.engine.threads)
-    if method == "minibatch":
-        return _fit_minibatch(session, start, options)
-    with clock.phase("fit", blocks.n_pixels * options.max_iter) as advance:
-        fit = _fit_all(session, table, sample, start, options, advance, by_image)
-    return FitResult(fit.mixture.ordered(), method, fit.log_likelihood, fit.converged, len(fit.log_likelihood), table)
-
-
-def _space(session: Session, options: FitOptions) -> SampleSpace:
-    """Find what 0 and 1 stand for, or take it from the mixture to start from.
-
-    Raises
-    ------
-    NoPixelsError
-        Where all pixels are masked.
-    """
-    if isinstance(options.init, Mixture):
-        check_range(session, options.init)
-        return options.init.space
-    if not session.blocks.floating:
-        return BY_TYPE
-    extent = Extent()
-    with session.clock.phase("range", session.blocks.n_pixels) as advance:
-        session.reduce(FindRange(), session.blocks, extent, advance)
-    if extent.low > extent.high:
-        raise session.nothing()
-    return SampleSpace((extent.low, extent.high))
-
-
-def check_range(session: Session, mixture: Mixture) -> None:
-    """Refuse a mixture of floats for integers, and the other way round.
-
-    Raises
-    ------
-    ModelError
-    """
-    floating = session.blocks.floating
-    if (mixture.space.range is not None) != floating:
-        kinds = ("integers of up to 16 bits", "floats or wider integers")
-        raise ModelError(
-            f"{session.name}: samples are {kinds[floating]}; the model is for {kinds[not floating]}, fit one to such images"
+            chosen = sample_blocks(session)
+    if table is None and options.rare_weight != 1:
+        log.warning(
+            "%s: rare-weight does nothing: it is for colors that are counted, 8 bits of up to three bands", session.name
         )
+    weighed = None if table is None else table.powered(options.rare_weight)
+    sample, few = _sample(session, options, chosen, weighed, space, by_image)
+    if few is not None:
+        few = few if table is None else table
+        return FitResult(lossless(few, options.covariance_type), "lossless", [], True, 0, table=few)
+    with clock.phase("seed", most_colors(sample)) as advance:
+        start = _start(sample, options, session.engine.threads, advance)
+    preset, pixels, share = options.preset_for(blocks.n_bands), None, None
+    part = sample if weighed is None else weighed  # which minibatch EM fits first
+    with clock.phase("fit", blocks.n_pixels * options.max_iter) as advance:
+        fit, ridge = _fit_all(session, part if method == "minibatch" else weighed, sample, start, options, advance, by_image)
+        if method == "minibatch" and whole and table is not None:
+            share = 1.0
+        elif method == "minibatch":
+            fit, pixels, share = go_on(session, chosen, part, fit, ridge, options, advance)
+    how = fit.log_likelihood, fit.converged, fit.passes, preset, ridge, table if whole else None
+    return FitResult(fit.mixture.ordered(), method, *how, batch_pixels=pixels, fraction_read=share)
+
+
+def _count(session: Session, chosen: Sequence[Block], resources: Resources, wanted: int, copies: int) -> ColorTable | int:
+    """Count the colors of some blocks; return only their number where a table of them does not fit."""
+    blocks = session.blocks
+    counted = Counted(ColorCounter(blocks.n_bands, blocks.n_pixels, max(1, min(copies, len(chosen)))))
+    with session.clock.phase("count", sum(block.n_pixels for block in chosen)) as advance:
+        session.reduce(Count(counted.counter), chosen, counted, advance)
+        table = counted.counter.table(lambda n: n <= wanted or resources.holds_table(n, blocks.n_bands, blocks.n_pixels))
+    if isinstance(table, ColorTable) and not len(table) and len(chosen) == len(blocks):
+        raise session.nothing()
+    return table
+
+
+def _sample(
+    session: Session,
+    options: FitOptions,
+    chosen: Sequence[Block],
+    table: ColorTable | None,
+    space: SampleSpace | None,
+    by_image: bool,
+) -> tuple[ColorTable, ColorTable | None]:
+    """Return the colors to seed from, and all colors with their counts where there are no more than components."""
+    blocks, wanted = session.blocks, options.wanted
+    if table is not None:
+        small = len(table) <= max(SMALL_TABLE, 16 * wanted)
+        return table if small else coreset(table, SMALL_TABLE, options.seed), table if len(table) <= wanted else None
+    with session.clock.phase("sample", 0) as advance:
+        size = sample_size(session, wanted)
+        drawn = draw(session, size, options.seed, chosen, advance, by_image)
+        if space is None:
+            space = found_space(session, drawn)
+        elif blocks.dtype != np.uint8 and isinstance(options.init, str):
+            check_width(session, drawn, space)
+        sample = drawn.table(space, blocks.dtype)
+        if not len(sample):
+            raise OptionError(f"{session.name}: all samples are far outside of the range; give another, or auto")
+        if len(sample) > wanted:
+            return sample, None
+        colors, complete = few_colors(session, space, wanted, advance, by_image)
+        return near_colors(sample + colors), colors if complete else None
 
 
 def _method(method: Method, session: Session, resources: Resources, by_image: bool) -> tuple[str, int]:
     """Return how to fit, and how many threads may count colors at once."""
     blocks = session.blocks
-    possible = has_table(blocks.dtype, blocks.n_bands)
-    if method in ("auto", "exact") and possible and not by_image:
-        if copies := resources.counters(blocks.n_bands, blocks.n_pixels):
+    possible = has_table(blocks.dtype, blocks.n_bands) and not by_image
+    copies = resources.counters(blocks.n_bands, blocks.n_pixels) if possible else 0
+    if method == "minibatch":
+        return method, copies
+    if method in ("auto", "exact") and possible:
+        if copies:
             return "exact", copies
         return _stream_instead(method, session, "counters for all colors do not fit"), 0
     if method == "exact":
@@ -186,50 +218,42 @@ def lossless(table: ColorTable, covariance_type: CovarianceType) -> Mixture:
     return Mixture.alike(table.values, covariance, covariance_type, weights, table.space).ordered()
 
 
-def _start(sample: ColorTable, options: FitOptions, threads: int) -> Mixture:
-    init = options.init
-    if isinstance(init, str):
-        return seed_mixture(
-            sample,
-            options.n_components,
-            options.covariance_type,
-            init,
-            tol=options.tol,
-            reg_covar=options.reg_covar,
-            seed=options.seed,
-            threads=threads,
-        )
-    means, n_bands = init.means if isinstance(init, Mixture) else np.asarray(init), sample.colors.shape[1]
-    if means.ndim != 2 or means.shape[1] != n_bands:
-        raise OptionError(f"init has means of shape {means.shape}; the image has {n_bands} bands")
-    if isinstance(init, Mixture):
-        return init
-    return around(sample, means, options.covariance_type, options.reg_covar)
-
-
-def _accumulate(
-    session: Session, mixture: Mixture, blocks: Sequence[Block], advance: Advance, by_image: bool = False
-) -> Statistics:
-    """Add up the statistics of some blocks, block after block."""
-    total = Total(Statistics, by_image)
-    session.reduce(Accumulate(mixture, session.blocks.dtype), blocks, total, advance)
-    return total.result()
+def _start(sample: ColorTable, options: FitOptions, threads: int, advance: Advance) -> Start:
+    """Find a start on a sample."""
+    init, n_bands = options.init, sample.colors.shape[1]
+    if isinstance(init, np.ndarray):
+        if init.shape[1] != n_bands:
+            raise OptionError(f"init has means of shape {init.shape}; the image has {n_bands} bands")
+        if complaint := odd_means(init, sample.space):
+            raise OptionError(f"init {complaint}")
+    return seed_mixture(
+        sample,
+        options.n_components,
+        options.covariance_type,
+        init,  # type: ignore[arg-type]
+        ridge=None if isinstance(options.reg_covar, str) else options.reg_covar,
+        matched=options.is_matched(n_bands),
+        tol=options.tol,
+        seed=options.seed,
+        threads=threads,
+        advance=advance,
+    )
 
 
 def _fit_all(
     session: Session,
     table: ColorTable | None,
     sample: ColorTable,
-    start: Mixture,
+    start: Start,
     options: FitOptions,
     advance: Advance,
     by_image: bool,
-) -> Fit:
-    """Run EM on every pixel: on the color table, or reading the images at each iteration."""
+) -> tuple[Fit, np.ndarray]:
+    """Run EM on every pixel: on the color table, or reading the images at each iteration; return the ridge, too."""
 
     def accumulate(mixture: Mixture) -> Statistics:
         if table is None:
-            return _accumulate(session, mixture, session.blocks, advance, by_image)
+            return read_statistics(session, session.blocks, advance, mixture, by_image)
         step = session.checkpoint.step("table")
         saved = step.load()
         statistics = Statistics.from_arrays(saved) if saved else table.accumulate(mixture, session.engine.threads)
@@ -238,41 +262,16 @@ def _fit_all(
             step.save(statistics.to_arrays())
         return statistics
 
-    return fit_mixture(
+    passes, most = 0, min(ALL_PIXELS, options.max_iter - 2)  # EM takes two to see whether it gains anything
+    if options.is_matched(session.blocks.n_bands) and isinstance(options.init, str) and most > 0:
+        start, passes = on_all_pixels(accumulate, start, noise_floor(sample), most)
+    fit = fit_mixture(
         accumulate,
-        start,
+        start.mixture,
         partial(reseed, sample, options.seed),
         step=sample.step,
-        max_iter=options.max_iter,
+        max_iter=options.max_iter - passes,
         tol=options.tol,
-        reg_covar=options.reg_covar,
+        ridge=start.ridge,
     )
-
-
-def _fit_minibatch(session: Session, start: Mixture, options: FitOptions) -> FitResult:
-    blocks, space = session.blocks, start.space
-    order = np.random.default_rng([options.seed, len(blocks)]).permutation(len(blocks))
-    n_held_out = min(BATCH_BLOCKS, len(blocks) // 4)
-    held_out, rest = ([blocks[i] for i in part.tolist()] for part in (order[:n_held_out], order[n_held_out:]))
-    batch = max(1, min(BATCH_BLOCKS, len(rest) // 16))
-    read = {*sample_blocks("minibatch", session), *held_out}
-    with session.clock.phase("fit", blocks.n_pixels * options.max_iter) as advance:
-
-        def batches() -> Iterator:
-            for _ in range(options.max_iter):
-                for first in range(0, len(rest), batch):
-                    some = rest[first : first + batch]
-                    read.update(some)
-                    yield partial(_accumulate, session, blocks=some, advance=advance)
-
-        scored = draw(session, space, SAMPLE_PIXELS, options.seed, held_out or rest, advance, by_image=False)
-        fit, steps = stepwise_em(batches(), scored.accumulate, start, tol=options.tol, reg_covar=options.reg_covar)
-    return FitResult(
-        fit.mixture.ordered(),
-        "minibatch",
-        fit.log_likelihood,
-        fit.converged,
-        steps,
-        batch_pixels=sum(block.n_pixels for block in rest[:batch]),
-        fraction_read=sum(block.n_pixels for block in read) / blocks.n_pixels,
-    )
+    return replace(fit, passes=fit.passes + passes), start.ridge

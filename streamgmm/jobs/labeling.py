@@ -16,19 +16,22 @@ from ..image.output.codec import encode_tile
 from ..image.output.pyramid import covered, reduced_tile
 from ..image.output.spec import ImageSpec
 from ..image.output.spool import Spool
-from ..image.output.tiff import assemble_tiff
 from ..image.tiles import TileGrid, Window, writing_unit
+from ..model.colors import ColorTable
+from ..model.display import Display
 from ..model.distortion import Distortion, distortion
 from ..model.labels import confidence
 from ..model.mixture import Mixture
 from ..model.palette import palette_of
 from ..model.space import BY_TYPE, SampleSpace
 from ..options import OutputOptions, RunOptions
-from ..system.files import output_errors, replacing
+from ..system.files import output_errors
+from .assembling import assemble
 from .clock import Advance
 from .palette_file import palette_text
 from .passes.blocks import Block
 from .passes.tasks import Part
+from .report import Written
 from .session import Session
 from .specs import confidence_spec, display_of, image_spec
 from .tile_store import Finished, Labeler, Output, TileStore
@@ -40,9 +43,10 @@ log = logging.getLogger(__name__)
 class LabelingOptions(OutputOptions, RunOptions):
     """What is asked of the output of an image, of what is written beside it, and of their quality."""
 
-    def beside(self, dst: str | os.PathLike) -> list[Path]:
-        """Return all files that are written, the output first."""
-        return [Path(path) for path in (dst, self.palette_out, self.confidence) if path is not None]
+    def paths(self, dst: str | os.PathLike) -> tuple[list[Path], list[Path]]:
+        """Return the images that are written, the output first, and the texts."""
+        images = [Path(path) for path in (dst, self.confidence) if path is not None]
+        return images, [] if self.palette_out is None else [Path(self.palette_out)]
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,14 @@ class LabelTiles:
     space : SampleSpace
     dtype : numpy.dtype
     layers : tuple of Layer
-    measured : Mixture or None
-        From whose colors the distance of pixels is measured.
+    display : Display or None
+        How pixels are shown, where their distance from the palette of the first output is measured.
     """
 
     space: SampleSpace
     dtype: np.dtype
     layers: tuple[Layer, ...]
-    measured: Mixture | None
+    display: Display | None
 
     def __call__(self, block: Block) -> Part:
         """Return the tiles of a block, a multiple of tiles, and its distortion."""
@@ -86,7 +90,10 @@ class LabelTiles:
         stored = pixels.reshape(-1, pixels.shape[-1]) if valid is None else pixels[valid]
         samples = self.space.forward(stored, self.dtype)
         labels = [layer.label(samples) for layer in self.layers]
-        part = distortion(samples, labels[0], self.measured) if self.measured else None
+        palette = self.layers[0].spec.palette
+        part = None
+        if self.display and palette is not None:
+            part = distortion(samples, labels[0], palette, self.display)
         tiles = {i: _encoded(labels[i], valid, block.window, layer) for i, layer in enumerate(self.layers)}
         return Part(Finished(tiles, part), len(stored))
 
@@ -142,15 +149,22 @@ class ReduceTiles:
         return Part(Finished({self.output: [(self.first + tile.number, data)]}, None), tile.n_pixels)
 
 
+class Known(NamedTuple):
+    """All colors of the pixels, with their labels, where these are known ahead."""
+
+    table: ColorTable
+    labels: np.ndarray
+
+
 def write_outputs(
     session: Session,
     dst: Path,
     options: LabelingOptions,
     mixture: Mixture | None,
     label: Labeler,
-    known: Distortion | None = None,
+    known: Known | None = None,
     mark: str | None = None,
-) -> tuple[int | None, Distortion | None]:
+) -> Written:
     """Write the images in the colors of a mixture, and what else was asked for.
 
     Parameters
@@ -161,21 +175,20 @@ def write_outputs(
     mixture : Mixture or None
         None where all pixels are masked.
     label : function from pixels (n, D) to labels (n,)
-    known : Distortion or None
-        That of all pixels, where it is known already.
+    known : Known or None
     mark : str or None
         The fingerprint of the job, for the output's Software (tag 305).
 
     Returns
     -------
-    nodata : int or None
-        The label of masked pixels, where there are any.
-    distortion : Distortion or None
+    Written
     """
     images, masked = session.images, session.masked()
-    palette = np.empty((0, 3), np.uint8)
+    palette, display = np.empty((0, 3), np.uint8), None
     if mixture:
-        palette = palette_of(mixture, display_of(options, mixture.n_bands))
+        display = display_of(options, mixture, session.blocks)
+        palette = palette_of(mixture, display)
+    measured = distortion(known.table.colors, known.labels, palette, display, known.table.counts) if known and display else None
     outputs = [Output(dst, [image_spec(image, palette, masked, options) for image in images], label)]
     if options.confidence is not None:
         specs = [confidence_spec(image, masked, options) for image in images]
@@ -188,19 +201,25 @@ def write_outputs(
         store = stack.enter_context(TileStore(outputs, session.checkpoint))
         with session.clock.phase("label", sum(image.shape[0] * image.shape[1] for image in images)) as advance:
             for number in range(len(images)):
-                _label(session, number, outputs, mixture, known is None, store, advance)
+                _label(session, number, outputs, mixture, display if measured is None else None, store, advance)
         for number, output in enumerate(outputs):
             _reduce(session, number, output, store)
         session.check_unchanged()
-        measured = known if known is not None else store.distortion
+        measured = measured or store.distortion
         _check_psnr(session.name, measured, options)
         with session.clock.phase("write", 0):
-            counts = measured.counts if measured else np.empty(0)
-            text = (
-                "" if options.palette_out is None else palette_text(Path(options.palette_out), palette, mixture, counts, nodata)
-            )
-            _assemble(outputs, store, options, text, mark)
-    return nodata, measured
+            text, counts = "", measured.counts if measured else np.empty(0)
+            if options.palette_out is not None:
+                text = palette_text(Path(options.palette_out), palette, mixture, display, counts, nodata)
+            assemble(session, outputs, store.spools, options, text, mark)
+    return Written(nodata, measured, display, _is_exact(measured, display, session.blocks.n_bands, options))
+
+
+def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int, options: LabelingOptions) -> bool:
+    """Whether the colors of an output are the samples, all of them: 16-bit ones divided by 257, without a remainder."""
+    if measured is None or display is None or options.output == "labels":
+        return False
+    return measured.squared_error == 0 and display.by_type and display.shows_all(n_bands)
 
 
 def _label(
@@ -208,7 +227,7 @@ def _label(
     number: int,
     outputs: Sequence[Output],
     mixture: Mixture | None,
-    measure: bool,
+    display: Display | None,
     store: TileStore,
     advance: Advance,
 ) -> None:
@@ -221,7 +240,7 @@ def _label(
         mixture.space if mixture else BY_TYPE,
         session.blocks.dtype,
         tuple(Layer(output.label, output.specs[number], output.firsts[number]) for output in outputs),
-        mixture if measure else None,
+        display,
     )
     blocks = [Block(image, window, number, index) for index, window in enumerate(windows)]
     block_bytes = blocks[0].n_pixels * bands * image.dtype.itemsize
@@ -258,18 +277,3 @@ def _check_psnr(name: str, measured: Distortion | None, options: LabelingOptions
         if options.strict:
             raise QualityError(complaint)
         log.warning("%s", complaint)
-
-
-def _assemble(outputs: Sequence[Output], store: TileStore, options: LabelingOptions, palette: str, mark: str | None) -> None:
-    """Write all files; they appear together, the first output first, when all are whole."""
-    paths = [output.path for output in outputs]
-    if options.palette_out is not None:
-        paths.append(Path(options.palette_out))
-    with ExitStack() as stack:
-        parts = [stack.enter_context(replacing(path)) for path in reversed(paths)][::-1]
-        for output, spool, part in zip(outputs, store.spools, parts, strict=False):
-            with output_errors(output.path):
-                assemble_tiff(part, output.path, spool, output.specs, options.layout, options.bigtiff, mark)
-        for path, part in zip(paths[len(outputs) :], parts[len(outputs) :], strict=True):
-            with output_errors(path):
-                part.write_text(palette, encoding="utf-8")

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-from ..errors import ModelError
+from ..errors import ImageReadError, ModelError
 from ..model.mixture import Mixture
+from ..system.files import read_text
 
 
 def load_model(path: str | os.PathLike) -> Mixture:
@@ -16,9 +17,9 @@ def load_model(path: str | os.PathLike) -> Mixture:
         Where it cannot be read, or is no model.
     """
     try:
-        return Mixture.from_json(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+        return Mixture.from_json(read_text(Path(path)))
+    except ImageReadError as error:
+        raise ModelError(str(error)) from None
     except UnicodeDecodeError:
         raise ModelError(f"{path}: not a model file (it is not text)") from None
     except ModelError as error:

@@ -11,20 +11,22 @@ import numpy as np
 from ..errors import NoPixelsError
 from ..image.image import Source
 from ..model.colors import has_table
-from ..model.distortion import distortion
 from ..model.labels import LookupTable, classify
 from ..options import FitOptions, JobOptions, OutputOptions
 from ..options.fields import flat
 from .disk import check_room
 from .fit import check_converged
 from .fitting import fit_pixels
-from .labeling import LabelingOptions, write_outputs
+from .labeling import Known, LabelingOptions, write_outputs
 from .report import Report, dropped
 from .session import Session, open_job
-from .specs import display_of
+from .specs import shown_bands
 from .tile_store import Labeler
 
 log = logging.getLogger(__name__)
+
+# Labels of 8 bits.
+COLORS = 256
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ def quantize(given: Quantize) -> Report:
 def quantize_image(given: Quantize, mark: str | None = None) -> Report:
     """Do the job of :func:`quantize`, and put a mark into the output's Software (tag 305)."""
     dst, facts = Path(given.dst), (given.part(FitOptions), given.part(OutputOptions))
-    with open_job([given.src], given.beside(dst), given, *facts) as session:
-        display_of(given, session.blocks.n_bands)
+    with open_job([given.src], *given.paths(dst), given, *facts) as session:
+        shown_bands(given, session.blocks)
+        given = _with_room(given, session)
         check_room(session, dst, given, given.wanted)
         try:
             result = fit_pixels(session, given, confident=given.confidence is not None)
@@ -76,17 +79,20 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
         label: Labeler = partial(classify, mixture=mixture)
         if table is not None and has_table(blocks.dtype, blocks.n_bands):  # what follows from colors is known already
             labels = classify(table.colors, mixture, session.engine.threads)
-            label, known = LookupTable(table, labels), distortion(table.colors, labels, mixture, table.counts)
-        nodata, measured = write_outputs(session, dst, given, mixture, label, known, mark)
-        assert measured is not None
-        return replace(
-            result.report(session.name, session),
-            output=str(dst),
-            colors_used=measured.colors_used,
-            psnr_db=measured.psnr_db,
-            nodata=nodata,
-            dropped=dropped(session.images),
+            label, known = LookupTable(table, labels), Known(table, labels)
+        written = write_outputs(session, dst, given, mixture, label, known, mark)
+        report = replace(
+            result.report(session.name, session), output=str(dst), dropped=dropped(session.images), **written.facts()
         )
+        return report if written.exact or report.method != "lossless" else replace(report, method="classes")
+
+
+def _with_room(given: Quantize, session: Session) -> Quantize:
+    """Return what is asked for with one color less, where 256 and one for masked pixels would take 16 bits a pixel."""
+    if given.output == "rgb" or not isinstance(given.init, str) or given.n_components != COLORS or not session.masked():
+        return given
+    log.warning("%s: masked pixels take one of %d colors; 16 bits a pixel would be needed for more", session.name, COLORS)
+    return replace(given, n_components=COLORS - 1)
 
 
 def _nothing(session: Session, dst: Path) -> Report:

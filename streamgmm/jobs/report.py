@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import __version__
 from ..image.image import Image
+from ..model.display import Display
+from ..model.distortion import Distortion
 from ..system.limits import peak_memory
 
 
@@ -20,19 +22,25 @@ class Report:
     output : str or None
     model : dict or None
         The mixture, as in a model file; None where every pixel is masked.
-    method : {"exact", "stream", "minibatch", "lossless", "apply", "none"}
+    method : {"exact", "stream", "minibatch", "lossless", "classes", "apply", "none"}
         How it was fitted: from the color table, streaming pixels, or stepwise; or not at all, because the image has no
-        more colors than components, the model was given, or every pixel is masked.
+        more colors than components, the model was given, or every pixel is masked. Of so few colors each is a component:
+        "lossless" where these are all samples exactly, in the output or else in the model; "classes" where the labels are
+        exact, but the output's colors of 8 bits are not, do not show all bands, or are not written.
+    preset : {"picture", "segment"}, or None
+        What the fit was for; None where nothing was fitted.
+    ridge : list of float, or None
+        What was added to the variance of each band, colors in [0, 1].
     n_components : int
         Components in the model; fewer than asked where colors were fewer, or components died.
     iterations : int
-        Passes of EM over the image, or steps of minibatch EM.
+        Passes over the image, of k-means and EM; of minibatch EM, steps where it took any.
     converged : bool
     log_likelihood : list of float
         Mean log-likelihood of a pixel in nats, colors in [0, 1], at each iteration (minibatch: of held-out pixels, at
         each score).
     seconds, pixels : dict
-        Wall seconds and pixels worked on in each phase.
+        Wall seconds and pixels worked on in each phase; while seeding, colors of the sample.
     resumed : dict
         Of the pixels of each phase, those that an interrupted run had worked on already.
     peak_memory_bytes : int
@@ -42,7 +50,11 @@ class Report:
     colors_used : int or None
         Labels that occur in the output.
     psnr_db : float or None
-        Peak signal-to-noise ratio of the palette's colors; None where they are exact, or nothing was written.
+        Peak signal-to-noise ratio of the palette's colors, over the bands that are shown, in the range that is shown; None
+        where they are exact, or nothing was written.
+    display_range : (low, high), or None
+        Stored samples that the palette shows as black and white, where it is stretched; None where these are the ends of
+        the samples' type, or nothing was written.
     nodata : int or None
         Label of masked pixels in the output, where there are any.
     dropped : list of str
@@ -64,6 +76,9 @@ class Report:
     distinct_colors: int | None
     colors_used: int | None = None
     psnr_db: float | None = None
+    display_range: tuple[float, float] | None = None
+    preset: str | None = None
+    ridge: list[float] | None = None
     nodata: int | None = None
     dropped: list[str] = field(default_factory=list)
     batch_pixels: int | None = None
@@ -75,6 +90,43 @@ class Report:
     def to_json(self) -> str:
         """Write as JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def not_converged(name: str | list[str], iterations: int) -> str:
+    """Return what to tell of a fit that has not converged, of an image or several."""
+    first = name if isinstance(name, str) else name[0]
+    return f"{first}: not converged after {iterations} iterations; raise --max-iter or --tol"
+
+
+class Written(NamedTuple):
+    """What became of the pixels of an image in its output.
+
+    Attributes
+    ----------
+    nodata : int or None
+        The label of masked pixels, where there are any.
+    distortion : Distortion or None
+    display : Display or None
+        How they are shown; None where all are masked.
+    exact : bool
+        Whether the output gives all samples back.
+    """
+
+    nodata: int | None
+    distortion: Distortion | None
+    display: Display | None
+    exact: bool
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a report tells of it."""
+        assert self.distortion is not None
+        assert self.display is not None
+        return {
+            "nodata": self.nodata,
+            "colors_used": self.distortion.colors_used,
+            "psnr_db": self.distortion.psnr_db,
+            "display_range": None if self.display.by_type else self.display.range,
+        }
 
 
 def dropped(images: Sequence[Image]) -> list[str]:

@@ -1,20 +1,27 @@
 """What every job begins with: the lock and saved work of its output, its images, its engine, and its part of the machine."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import NoPixelsError, OptionError
+from ..errors import NoPixelsError, OptionError, OutputError
 from ..image.image import Image, Source
+from ..image.open import source_of
+from ..image.output.sidecars import sidecars
 from ..image.pool import ImagePool
+from ..model.jit import stay_serial
 from ..options import JobOptions, ReadOptions, RunOptions
-from ..system.files import beside, check_output
+from ..options.values import check_tiff_name
+from ..system.files import beside, check_output, is_stream
+from ..system.limits import is_forked
 from ..system.lock import locked
+from ..system.mark import is_own
 from .clock import Advance, Clock, unseen
 from .fingerprint import content, fingerprint
 from .passes.blocks import Block, Blocks
@@ -23,6 +30,9 @@ from .passes.engine import LocalEngine
 from .passes.sums import AnyMasked, Sum
 from .passes.tasks import Look, Part
 from .resources import Resources
+
+if is_forked():  # by a program that has run parallel loops of its own before, maybe, whose threads are not here
+    stay_serial()
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,8 @@ class Session:
     resources : Resources
     checkpoint : Checkpoint
     clock : Clock
+    lock : str or None
+        What the names of files beside the outputs end in that nobody else writes meanwhile; None where there is no lock.
     n_valid : dict
         Pixels that are not masked, of the blocks that passes have read so far.
     """
@@ -48,12 +60,17 @@ class Session:
     resources: Resources
     checkpoint: Checkpoint
     clock: Clock
+    lock: str | None = None
     n_valid: dict[int, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """What messages call the images: the first of them."""
         return self.images[0].name
+
+    def part(self, path: Path) -> Path | None:
+        """Return where an output is written before it appears; None where any name will do."""
+        return beside(path, self.lock) if self.lock else None
 
     def reduce(self, task: Callable[[Block], Part], blocks: Sequence[Block], into: Sum, advance: Advance) -> None:
         """Add up what a task finds in some blocks: the next step of the job."""
@@ -87,6 +104,7 @@ def open_session(
     resources: Resources,
     clock: Clock,
     checkpoint: Checkpoint | None = None,
+    lock: str | None = None,
 ) -> Iterator[Session]:
     """Open images, and give the session of those who only read them."""
     if not sources:
@@ -95,13 +113,14 @@ def open_session(
         images = pool.open(sources, reading, resources.budget())
         blocks = Blocks(images)
         with LocalEngine(resources.threads, resources.chunk(blocks.pixel_bytes)) as engine:
-            yield Session(images, blocks, engine, resources, checkpoint or Checkpoint(None), clock)
+            yield Session(images, blocks, engine, resources, checkpoint or Checkpoint(None), clock, lock)
 
 
 @contextmanager
 def open_job(
     sources: Sequence[Source],
-    outputs: Sequence[Path],
+    images: Sequence[Path],
+    texts: Sequence[Path],
     options: JobOptions,
     *facts: Any,
     models: Sequence[Path] = (),
@@ -112,8 +131,8 @@ def open_job(
     ----------
     sources : sequence of path or ndarray
         Of arrays, nothing is saved.
-    outputs : sequence of Path
-        The output, and what is written beside it.
+    images, texts : sequence of Path
+        What is written; the first is the output, and the others are written beside it.
     options : JobOptions
     *facts
         What else decides the result: options, models.
@@ -127,25 +146,42 @@ def open_job(
     LockedError
         Where another run is making it.
     """
-    output, inputs = outputs[0], [Path(source) for source in sources if not isinstance(source, np.ndarray)]
-    resources, clock, reading = Resources.of(options), Clock(options.progress), options.part(ReadOptions)
-    check_output(output, inputs, overwrite=True)
-    with locked(output, options.wait), _checkpoint(output, inputs, options, reading, *facts) as checkpoint:
-        if len({path.resolve() for path in outputs}) < len(outputs):
+    sources = [source_of(source) for source in sources]
+    outputs, inputs = [*images, *texts], [Path(source) for source in sources if not isinstance(source, np.ndarray)]
+    output, resources, reading = outputs[0], Resources.of(options), options.part(ReadOptions)
+    for path in outputs:
+        check_output(path, [*models, *inputs], overwrite=True, stream=path in texts)
+    for path in images:
+        check_tiff_name(path)
+    with ExitStack() as stack:
+        lock = None
+        if options.lock and not is_stream(output):
+            lock = stack.enter_context(locked(output, options.wait, options.work_folder))
+        checkpoint = stack.enter_context(_checkpoint(output, inputs, options, lock, reading, *facts))
+        if len({os.path.realpath(path) for path in outputs}) < len(outputs):
             raise OptionError(f"{output}: two outputs have one name; give each its own")
         for path in outputs:
-            check_output(path, [*models, *inputs], options.overwrite or checkpoint.resumed)
-        with open_session(sources, reading, resources, clock, checkpoint) as session:
-            yield session
+            mine = checkpoint.resumed and is_own(path if path in images else output)  # which appears before its texts
+            check_output(path, [*models, *inputs], options.overwrite or mine, stream=path in texts)
+            if path in images and not (options.overwrite or mine):
+                _check_beside(path)
+        yield stack.enter_context(open_session(sources, reading, resources, Clock(options.progress), checkpoint, lock))
+
+
+def _check_beside(path: Path) -> None:
+    """Refuse an output beside which something lies that would be taken for a part of it, as GDAL does."""
+    if found := sidecars(path):
+        raise OutputError(f"{path}: GDAL would take {found[0]} for a part of it; remove that, or use --overwrite to do so")
 
 
 @contextmanager
-def _checkpoint(output: Path, inputs: Sequence[Path], run: RunOptions, *facts: Any) -> Iterator[Checkpoint]:
-    """Give what was saved of a job, which its inputs and other facts decide."""
-    if not inputs or not run.resume:
-        shutil.rmtree(beside(output, "work", run.work_folder), ignore_errors=True)
+def _checkpoint(output: Path, inputs: Sequence[Path], run: RunOptions, lock: str | None, *facts: Any) -> Iterator[Checkpoint]:
+    """Give what was saved of a job, which its inputs and other facts decide; only one that has a lock has a folder."""
+    if not inputs or not run.resume or lock is None:
+        if lock is not None:
+            shutil.rmtree(beside(output, "work", run.work_folder), ignore_errors=True)
         yield Checkpoint(None, output, work_dir=run.work_folder)
         return
-    key = fingerprint([[*content(path), path.stat().st_mtime_ns, str(path.resolve())] for path in inputs], *facts)
+    key = fingerprint([[*content(path), str(path.resolve())] for path in inputs], *facts)
     with resumable(output, run.work_folder, key) as checkpoint:
         yield checkpoint

@@ -6,7 +6,10 @@ from ..errors import OptionError
 from ..image.image import Image
 from ..image.output.spec import ImageSpec, n_levels
 from ..model.buffers import label_dtype
+from ..model.display import Display
+from ..model.mixture import Mixture
 from ..options import WriteOptions
+from .passes.blocks import Blocks
 
 # Side of an output tile where the input has none of its own between these sides: GDAL's default.
 TILE, SMALLEST_TILE, LARGEST_TILE = 256, 128, 2048
@@ -14,20 +17,30 @@ TILE, SMALLEST_TILE, LARGEST_TILE = 256, 128, 2048
 PYRAMID_SIDE = 8192
 
 
-def display_of(options: WriteOptions, n_bands: int) -> tuple[int, ...] | None:
-    """Return the bands to show, from 0.
+def shown_bands(options: WriteOptions, blocks: Blocks) -> tuple[int, ...] | None:
+    """Return the bands to show, from 0; None are the first.
 
     Raises
     ------
     OptionError
-        Where the model has no such band.
+        Where the model has no such band, or the samples not the range that is to be shown.
     """
+    if options.display_range == "type" and blocks.floating:
+        raise OptionError(
+            "display-range is type; samples are floats, or wider than 16 bits, and have none: use auto, or LOW,HIGH"
+        )
     bands = options.display_bands
     if bands is None:
         return None
-    if not all(1 <= band <= n_bands for band in bands):
-        raise OptionError(f"display bands are {','.join(map(str, bands))}; the model has bands 1 to {n_bands}")
+    if not all(1 <= band <= blocks.n_bands for band in bands):
+        raise OptionError(f"display bands are {','.join(map(str, bands))}; the model has bands 1 to {blocks.n_bands}")
     return tuple(band - 1 for band in bands)
+
+
+def display_of(options: WriteOptions, mixture: Mixture, blocks: Blocks) -> Display:
+    """Return how the samples of images are shown in the colors of a mixture."""
+    (gain, zero), deep = blocks.units, 257 if blocks.dtype == np.uint8 else 1
+    return Display.of(mixture, shown_bands(options, blocks), options.display_range, (gain * deep, zero * deep))
 
 
 def image_spec(image: Image, palette: np.ndarray, masked: bool, options: WriteOptions) -> ImageSpec:
@@ -41,6 +54,7 @@ def image_spec(image: Image, palette: np.ndarray, masked: bool, options: WriteOp
         form=options.output,
         palette=palette,
         nodata=len(palette) if masked else None,
+        nodata_color=options.nodata_color or (0, 0, 0),  # type: ignore[arg-type] # as it was read
         compression=options.compression,
         compression_level=options.compression_level,
         bits=bits if bits is not None and bits < 8 else None,

@@ -1,6 +1,7 @@
 """Where compiled code is kept: the first folder that can be written and has room."""
 
 import atexit
+import hashlib
 import os
 import shutil
 import tempfile
@@ -29,6 +30,15 @@ def find_folder(version: str, configured: str) -> Path | None:
         if _takes_code(folder):
             return folder
     return next((_linked(folder) for folder in folders if _holds_code(folder)), None)
+
+
+def digest_of_sources() -> str:
+    """Return eight digits that stand for the sources of this room.
+
+    Numba compiles a function again when its own file has changed, and not when that of a function it calls has.
+    """
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
 
 
 def empty(folder: Path) -> None:

@@ -54,6 +54,15 @@ class ColorTable:
 
     weight = n_pixels
 
+    def ordered(self) -> "ColorTable":
+        """Return the colors by their first band, then the second, and so on: the order of :meth:`of`."""
+        order = np.lexsort(self.colors.T[::-1])
+        return replace(self, colors=self.colors[order], counts=self.counts[order])
+
+    def powered(self, power: float) -> "ColorTable":
+        """Return the table in which each color counts as often as its count to a power."""
+        return self if power == 1 else replace(self, counts=self.counts**power)
+
     def scaled(self, factor: float) -> "ColorTable":
         """Return the table of pixels of ``factor`` times the weight."""
         return replace(self, counts=self.counts * factor)
@@ -70,16 +79,16 @@ class ColorTable:
     @property
     def values(self) -> np.ndarray:
         """The colors in [0, 1], shape (n, D), float64."""
-        return self.colors / self.space.scale(self.colors.dtype)
+        return self.space.colors(self.colors)
 
     @property
     def mean(self) -> np.ndarray:
         """Mean of the pixels, in [0, 1], shape (D,)."""
-        return np.average(self.colors, axis=0, weights=self.counts) / self.space.scale(self.colors.dtype)
+        return np.average(self.values, axis=0, weights=self.counts)
 
     @property
-    def step(self) -> float:
-        """Distance of neighboring samples, colors in [0, 1]."""
+    def step(self) -> np.ndarray:
+        """Distance of neighboring samples, colors in [0, 1], shape (D,) or ()."""
         return self.space.step(self.colors.dtype)
 
     def accumulate(self, mixture: Mixture, threads: int = 1) -> Statistics:

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import kernels
 from .buffers import as_pixels
-from .mixture import Mixture
+from .display import WHITE, Display
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,19 +17,14 @@ class Distortion:
     Attributes
     ----------
     squared_error : float
-        Sum over all samples, in their own units.
+        Sum over the channels that are shown: red, green and blue, which are alike where a band is shown as gray; in levels of
+        8 bits.
     counts : ndarray of shape (K,), float64
         Pixels of each label.
-    n_bands : int
-        Samples of a pixel.
-    peak : float
-        Largest sample.
     """
 
     squared_error: float
     counts: np.ndarray
-    n_bands: int
-    peak: float
 
     def __add__(self, other: "Distortion") -> "Distortion":
         """Merge with the distortion of other pixels."""
@@ -42,7 +37,7 @@ class Distortion:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Distortion":
         """Return the distortion that :meth:`to_arrays` wrote."""
-        return cls(float(arrays["squared_error"]), arrays["counts"], int(arrays["n_bands"]), float(arrays["peak"]))
+        return cls(float(arrays["squared_error"]), arrays["counts"])
 
     @property
     def colors_used(self) -> int:
@@ -51,24 +46,27 @@ class Distortion:
 
     @property
     def psnr_db(self) -> float | None:
-        """Peak signal-to-noise ratio over all samples, in dB, or None where there is no error."""
-        mean = self.squared_error / self.peak**2 / (self.counts.sum() * self.n_bands) if self.squared_error > 0 else 0
+        """Peak signal-to-noise ratio over all channels, in dB, or None where there is no error."""
+        mean = self.squared_error / WHITE**2 / (3 * self.counts.sum()) if self.squared_error > 0 else 0
         return -10 * math.log10(mean) if mean else None
 
 
-def distortion(pixels: np.ndarray, labels: np.ndarray, mixture: Mixture, weights: np.ndarray | None = None) -> Distortion:
-    """Measure how far pixels are from the means of their labels, as these are shown: in 8 bits.
+def distortion(
+    pixels: np.ndarray, labels: np.ndarray, palette: np.ndarray, display: Display, weights: np.ndarray | None = None
+) -> Distortion:
+    """Measure how far pixels, as they are shown but not rounded, are from the colors of their labels.
 
     Parameters
     ----------
     pixels : ndarray of shape (n, D), uint8, uint16 or float32
     labels : ndarray of shape (n,), uint8 or uint16
-    mixture : Mixture
+    palette : ndarray of shape (K, 3), uint8
+    display : Display
     weights : ndarray of shape (n,), float64, optional
         How often each pixel counts; once by default.
     """
-    space, counts = mixture.space, np.zeros(mixture.n_components)
-    palette = space.inverse(space.to_rgb(mixture.means) / 255, pixels.dtype).astype(np.float32)
+    scale, counts = display.scale(pixels.dtype), np.zeros(len(palette))
     weights = np.empty(0) if weights is None else weights
-    error = kernels.squared_error(as_pixels(pixels), weights, labels.reshape(-1), palette, counts)
-    return Distortion(error, counts, mixture.n_bands, space.scale(pixels.dtype))
+    above = np.ascontiguousarray(palette * (np.array(scale.white) / np.float32(WHITE)))
+    error = kernels.squared_error(as_pixels(pixels), weights, labels.reshape(-1), above, scale, counts)
+    return Distortion(error, counts)

@@ -12,7 +12,7 @@ import numba
 from numba import config
 
 from .. import __version__
-from .code_folder import empty, find_folder
+from .code_folder import digest_of_sources, empty, find_folder
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 # Where compiled code is kept, for each version apart; None where nothing can be.
-FOLDER = find_folder(f"streamgmm-{__version__}-numba-{numba.__version__}", config.CACHE_DIR)
+FOLDER = find_folder(f"streamgmm-{__version__}-numba-{numba.__version__}-{digest_of_sources()}", config.CACHE_DIR)
 
 # All functions that are compiled: kernels that call one another, and both forms of each parallel loop.
 dispatchers: list = []
@@ -30,7 +30,8 @@ dispatchers: list = []
 _launch = threading.Lock()
 _forked = threading.Event()  # no parallel launch after a fork: the child has none of the parent's worker threads
 
-os.register_at_fork(after_in_child=_forked.set)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked.set)
 
 
 @functools.cache
@@ -81,6 +82,11 @@ def _call(dispatcher, *arguments):
             _say_that_nothing_is_kept()
 
 
+def stay_serial() -> None:
+    """Launch nothing in parallel from now on, in a process that was forked before it came here."""
+    _forked.set()
+
+
 def forget() -> None:
     """Forget all code that is kept, so that it is compiled again."""
     if FOLDER is not None:
@@ -91,7 +97,7 @@ def kernel(function):
     """Compile a serial loop into the kernels that call it.
 
     Called, instead, it would be there twice in a process that compiles, once for itself and once for its caller, and once in a
-    process that loads what is kept: with sums in another order, for one band and for more than four.
+    process that loads what is kept: with sums in another order, for some numbers of bands.
     """
     return _compiled(function, fastmath=FASTMATH, error_model="numpy", forceinline=True)
 

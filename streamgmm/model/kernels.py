@@ -2,15 +2,20 @@
 
 Shapes: ``K`` components, ``D`` bands, ``n`` pixels, ``B`` pixels a block. Inside a block everything is float32 with one row
 of ``B`` pixels for each band or component, so that LLVM vectorizes over pixels; across blocks sums are float64. ``bands`` is
-a tuple of ``D`` anything for one to four bands, where its length is a constant to the compiler and the sums stay in registers,
-and the empty tuple for any number of bands, where they pass through rows.
+a tuple of ``D`` anything for one to eight bands, where its length is a constant to the compiler, and None for any number.
 """
 
 import numpy as np
 from numba import prange
 
+from .buffers import BLOCK
+from .few_bands import densities_of_few_bands, moments_of_few_bands
 from .jit import ParallelKernel, entry, kernel, shared
+from .many_bands import densities_of_many_bands, moments_of_many_bands
 
+# Pixels of many bands that are spread at once: as many as a cache line of x holds. One by one, with 64 bands they take 8 times
+# as long, because rows a power of two apart share a few places in the cache.
+SPREAD = 16
 # log2 responsibility below which a component does not matter to a block: 2^-30 is a 64th of float32's resolution.
 # Skipping such components makes a pass over a photo 1.2 times faster and leaves the log-likelihood as it is.
 NEGLIGIBLE = np.float32(-30.0)
@@ -26,25 +31,26 @@ L3, L4, L5 = np.float32(0.14252637), np.float32(-0.0712830114), np.float32(0.037
 L6, L7, L8 = np.float32(-0.020685855), np.float32(0.0147787208), np.float32(-0.00887469665)
 
 MANTISSA, ONE, BIAS, SHIFT = np.int32(0x7FFFFF), np.int32(0x3F800000), np.int32(127), np.int32(23)
-ZERO, HALF, MIDDLE, LOWEST = np.float32(0.0), np.float32(0.5), np.float32(1.5), np.float32(-3e38)
+ZERO, HALF, MIDDLE = np.float32(0.0), np.float32(0.5), np.float32(1.5)
 WHOLE = np.float32(255.0)
 
 
 @kernel
-def _load(pixels, start, stop, bands, x):
+def _load(pixels, start, stop, bands, size, x):
     """Spread pixels [start, stop) over the rows of x; a short block is filled up with copies of its last pixel."""
     n = stop - start
-    if len(bands) > 0:
-        for i in range(n):
-            for j in range(len(bands)):
-                x[j, i] = pixels[start + i, j]
+    if bands is None:
+        for first in range(0, n, SPREAD):
+            for j in range(pixels.shape[1]):
+                for i in range(first, min(first + SPREAD, n)):
+                    x[j * BLOCK + i] = pixels[start + i, j]
     else:
         for i in range(n):
-            for j in range(x.shape[0]):
-                x[j, i] = pixels[start + i, j]
-    for j in range(x.shape[0]):
-        for i in range(n, x.shape[1]):
-            x[j, i] = x[j, n - 1]
+            for j in range(len(bands)):
+                x[j * BLOCK + i] = pixels[start + i, j]
+    for j in range(pixels.shape[1]):
+        for i in range(n, size):
+            x[j * BLOCK + i] = x[j * BLOCK + n - 1]
 
 
 @kernel
@@ -54,68 +60,6 @@ def _load_weights(weights, start, stop, w):
         w[i] = weights[start + i] if weights.shape[0] > 0 else 1.0
     for i in range(stop - start, w.shape[0]):
         w[i] = ZERO
-
-
-@kernel
-def _densities(x, model, bands, logp, top, y):
-    """Fill logp (K, B) with log2 of weight times density, and top (B,) with its maximum over components."""
-    for i in range(top.shape[0]):
-        top[i] = LOWEST
-    if len(bands) > 0:
-        _densities_in_registers(x, model, bands, logp, top)
-    else:
-        _densities_in_rows(x, model, logp, top, y)
-
-
-@kernel
-def _densities_in_registers(x, model, bands, logp, top):
-    D = len(bands)
-    m, r = model.means, model.roots
-    m1 = m2 = m3 = r10 = r11 = r20 = r21 = r22 = r30 = r31 = r32 = r33 = ZERO
-    for k in range(logp.shape[0]):
-        c, m0, r00 = model.constants[k], m[k, 0], r[k, 0, 0]
-        if D > 1:
-            m1, r10, r11 = m[k, 1], r[k, 1, 0], r[k, 1, 1]
-        if D > 2:
-            m2, r20, r21, r22 = m[k, 2], r[k, 2, 0], r[k, 2, 1], r[k, 2, 2]
-        if D > 3:
-            m3, r30, r31, r32, r33 = m[k, 3], r[k, 3, 0], r[k, 3, 1], r[k, 3, 2], r[k, 3, 3]
-        for i in range(logp.shape[1]):
-            d0 = x[0, i] - m0
-            y = r00 * d0
-            q = c - y * y
-            if D > 1:
-                d1 = x[1, i] - m1
-                y = r10 * d0 + r11 * d1
-                q -= y * y
-            if D > 2:
-                d2 = x[2, i] - m2
-                y = r20 * d0 + r21 * d1 + r22 * d2
-                q -= y * y
-            if D > 3:
-                d3 = x[3, i] - m3
-                y = r30 * d0 + r31 * d1 + r32 * d2 + r33 * d3
-                q -= y * y
-            logp[k, i] = q
-            top[i] = q if q > top[i] else top[i]
-
-
-@kernel
-def _densities_in_rows(x, model, logp, top, y):
-    m, r = model.means, model.roots
-    for k in range(logp.shape[0]):
-        for i in range(logp.shape[1]):
-            logp[k, i] = model.constants[k]
-        for j in range(x.shape[0]):
-            for i in range(logp.shape[1]):
-                y[i] = ZERO
-            for l in range(j if model.diagonal else 0, j + 1):
-                for i in range(logp.shape[1]):
-                    y[i] += r[k, j, l] * (x[l, i] - m[k, l])
-            for i in range(logp.shape[1]):
-                logp[k, i] -= y[i] * y[i]
-        for i in range(logp.shape[1]):
-            top[i] = logp[k, i] if logp[k, i] > top[i] else top[i]
 
 
 @kernel
@@ -131,7 +75,8 @@ def _exponentials(logp, top, total, active):
         if matters == 0:
             continue
         for i in range(logp.shape[1]):
-            t = max(logp[k, i] - top[i], SMALLEST)
+            t = logp[k, i] - top[i]
+            t = t if t > SMALLEST else SMALLEST  # also where it is no number: far pixels of no weight in many bands
             e = np.floor(t + HALF)
             f = t - e
             p = E0 + f * (E1 + f * (E2 + f * (E3 + f * (E4 + f * E5))))
@@ -154,110 +99,23 @@ def _normalize(w, top, total):
     return s
 
 
-@kernel
-def _moments(x, model, bands, logp, total, active, y, sums):
-    """Add the block to sums (K, 1 + D + D (D + 1) / 2): sum r, sum r d, and the lower triangle of sum r d d^T."""
-    if len(bands) > 0:
-        _moments_in_registers(x, model, bands, logp, total, active, sums)
-    else:
-        _moments_in_rows(x, model, logp, total, active, y, sums)
-
-
-@kernel
-def _moments_in_registers(x, model, bands, logp, total, active, sums):
-    D = len(bands)
-    m = model.means
-    m1 = m2 = m3 = ZERO
-    for k in range(logp.shape[0]):
-        if active[k] == 0:
-            continue
-        m0 = m[k, 0]
-        if D > 1:
-            m1 = m[k, 1]
-        if D > 2:
-            m2 = m[k, 2]
-        if D > 3:
-            m3 = m[k, 3]
-        n = s0 = s1 = s2 = s3 = s00 = s10 = s11 = s20 = s21 = s22 = s30 = s31 = s32 = s33 = ZERO
-        for i in range(logp.shape[1]):
-            r = logp[k, i] * total[i]
-            n += r
-            d0 = x[0, i] - m0
-            a = r * d0
-            s0 += a
-            s00 += a * d0
-            if D > 1:
-                d1 = x[1, i] - m1
-                a = r * d1
-                s1 += a
-                s10 += a * d0
-                s11 += a * d1
-            if D > 2:
-                d2 = x[2, i] - m2
-                a = r * d2
-                s2 += a
-                s20 += a * d0
-                s21 += a * d1
-                s22 += a * d2
-            if D > 3:
-                d3 = x[3, i] - m3
-                a = r * d3
-                s3 += a
-                s30 += a * d0
-                s31 += a * d1
-                s32 += a * d2
-                s33 += a * d3
-        moments = (n, s0, s1, s2, s3, s00, s10, s11, s20, s21, s22, s30, s31, s32, s33)
-        for j in range(D + 1):
-            sums[k, j] += moments[j]
-        for j in range(D * (D + 1) // 2):
-            sums[k, 1 + D + j] += moments[5 + j]
-
-
-@kernel
-def _moments_in_rows(x, model, logp, total, active, y, sums):
-    D = x.shape[0]
-    m = model.means
-    for k in range(logp.shape[0]):
-        if active[k] == 0:
-            continue
-        n = ZERO
-        for i in range(logp.shape[1]):
-            logp[k, i] *= total[i]
-            n += logp[k, i]
-        sums[k, 0] += n
-        position = 1 + D
-        for j in range(D):
-            s = ZERO
-            for i in range(logp.shape[1]):
-                y[i] = logp[k, i] * (x[j, i] - m[k, j])
-                s += y[i]
-            sums[k, 1 + j] += s
-            for l in range(j + 1):
-                if l == j or not model.diagonal:
-                    s = ZERO
-                    for i in range(logp.shape[1]):
-                        s += y[i] * (x[l, i] - m[k, l])
-                    sums[k, position] += s
-                position += 1
-
-
 @shared
 def _accumulate_slice(pixels, weights, start, stop, model, bands, scratch, s, sums):
     """Add pixels [start, stop) to sums, block after block, in buffers of slot s; return their sum of w * log2 likelihood."""
-    D, B = pixels.shape[1], scratch.logp.shape[2]
-    logp, active = scratch.logp[s], scratch.active[s]
-    x, w = scratch.rows[s, :D], scratch.rows[s, D]
-    top, total, y = scratch.rows[s, D + 1], scratch.rows[s, D + 2], scratch.rows[s, D + 3]
+    x, logp, active = scratch.x[s], scratch.logp[s], scratch.active[s]
+    w, top, total = scratch.rows[s, 0], scratch.rows[s, 1], scratch.rows[s, 2]
+    B, means, roots = logp.shape[1], model.means.reshape(-1), model.roots.reshape(-1)
     loglik = 0.0
     for block in range(start, stop, B):
         end = min(block + B, stop)
-        _load(pixels, block, end, bands, x)
+        _load(pixels, block, end, bands, B, x)
         _load_weights(weights, block, end, w)
-        _densities(x, model, bands, logp, top, y)
+        densities_of_few_bands(x, model.constants, means, roots, bands, logp, top)
+        densities_of_many_bands(x, model, scratch.tile, scratch.centered, scratch.root, s, logp, top)
         _exponentials(logp, top, total, active)
         loglik += _normalize(w, top, total)
-        _moments(x, model, bands, logp, total, active, y, sums)
+        moments_of_few_bands(x, model, bands, logp, total, active, sums)
+        moments_of_many_bands(x, model, scratch.tile, scratch.centered, s, logp, total, active, sums)
     return loglik
 
 
@@ -268,18 +126,20 @@ def _accumulate(pixels, weights, bounds, model, bands, scratch, sums, loglik):
 
 @shared
 def _label_slice(pixels, start, stop, model, bands, scratch, s, labels):
-    D, B = pixels.shape[1], scratch.logp.shape[2]
-    logp, best = scratch.logp[s], scratch.active[s]
-    x, top, y = scratch.rows[s, :D], scratch.rows[s, D], scratch.rows[s, D + 1]
+    x, logp, best = scratch.x[s], scratch.logp[s], scratch.active[s]
+    top, B = scratch.rows[s, 1], scratch.logp.shape[2]
+    means, roots = model.means.reshape(-1), model.roots.reshape(-1)
     for block in range(start, stop, B):
         end = min(block + B, stop)
-        _load(pixels, block, end, bands, x)
-        _densities(x, model, bands, logp, top, y)
+        _load(pixels, block, end, bands, B, x)
+        densities_of_few_bands(x, model.constants, means, roots, bands, logp, top)
+        densities_of_many_bands(x, model, scratch.tile, scratch.centered, scratch.root, s, logp, top)
         for i in range(B):
             best[i] = 0
         for k in range(logp.shape[0] - 1, -1, -1):
             for i in range(B):
-                best[i] = k if logp[k, i] == top[i] else best[i]
+                if logp[k, i] == top[i]:  # a choice of two values, stored for every pixel, takes 4 times as long
+                    best[i] = k
         for i in range(end - block):
             labels[block + i] = best[i]
 
@@ -301,13 +161,14 @@ label = ParallelKernel(_label)
 @entry
 def confidence(pixels, model, bands, scratch, largest):
     """Fill largest (n,) with 255 times the largest responsibility of each pixel, rounded, at least 1; scratch has one slot."""
-    D, B = pixels.shape[1], scratch.logp.shape[2]
-    logp, active = scratch.logp[0], scratch.active[0]
-    x, top, total, y = scratch.rows[0, :D], scratch.rows[0, D], scratch.rows[0, D + 1], scratch.rows[0, D + 2]
+    x, logp, active = scratch.x[0], scratch.logp[0], scratch.active[0]
+    top, total, B = scratch.rows[0, 1], scratch.rows[0, 2], scratch.logp.shape[2]
+    means, roots = model.means.reshape(-1), model.roots.reshape(-1)
     for block in range(0, pixels.shape[0], B):
         end = min(block + B, pixels.shape[0])
-        _load(pixels, block, end, bands, x)
-        _densities(x, model, bands, logp, top, y)
+        _load(pixels, block, end, bands, B, x)
+        densities_of_few_bands(x, model.constants, means, roots, bands, logp, top)
+        densities_of_many_bands(x, model, scratch.tile, scratch.centered, scratch.root, 0, logp, top)
         _exponentials(logp, top, total, active)
         for i in range(end - block):
             largest[block + i] = max(WHOLE / total[i] + HALF, E0)
@@ -350,16 +211,31 @@ def compact(counters, colors, counts):
 
 
 @entry
-def squared_error(pixels, weights, labels, palette, counts):
-    """Return the weighted sum of squared distances of pixels to palette (K, D), in sample units; count labels in counts."""
+def squared_error(pixels, weights, labels, palette, scale, counts):
+    """Return the weighted sum of squared distances of pixels, as they are shown, to palette (K, 3); count labels in counts.
+
+    The palette is in samples above black, and distances are in levels of 8 bits.
+    """
     error = 0.0
     for i in range(pixels.shape[0]):
         k = labels[i]
         w = weights[i] if weights.shape[0] > 0 else 1.0
         s = ZERO
-        for j in range(pixels.shape[1]):
-            d = np.float32(pixels[i, j]) - palette[k, j]
+        for j in range(len(scale.bands)):
+            x = np.float32(pixels[i, scale.bands[j]]) - scale.black[j]
+            d = (min(max(x, ZERO), scale.white[j]) - palette[k, j]) * scale.gain[j]
             s += d * d
         error += w * np.float64(s)
         counts[k] += w
     return error
+
+
+@entry
+def nearest(colors, mean, distances):
+    """Lower distances (n,), float64, to squared distances of colors (n, D) from mean (D,), in float32, where these are less."""
+    for i in range(colors.shape[0]):
+        s = ZERO
+        for j in range(colors.shape[1]):
+            d = np.float32(colors[i, j]) - mean[j]
+            s += d * d
+        distances[i] = min(distances[i], s)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ModelError
 from ..options import CovarianceType
-from .space import BY_TYPE, SampleSpace
+from .space import BY_TYPE, Ranges, SampleSpace
 
 COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
 FORMAT, VERSION = "streamgmm mixture", 1
@@ -45,7 +45,10 @@ class Mixture:
 
     def __post_init__(self):
         for name in ("weights", "means", "covariances"):
-            array = np.array(getattr(self, name), np.float64)
+            try:
+                array = np.array(getattr(self, name), np.float64)
+            except (TypeError, ValueError) as error:
+                raise ModelError(f"a damaged model ({error}); {name} are to be numbers") from None
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         if self.covariance_type not in COVARIANCE_TYPES:
@@ -65,6 +68,8 @@ class Mixture:
                     f"{name} have shape {getattr(self, name).shape}; expected {shape} for {n_components} components, "
                     f"{n_bands} bands and {self.covariance_type} covariances"
                 )
+        if self.space.range is not None and len(self.space.range) != n_bands:
+            raise ModelError(f"range is {self.space.range}; expected one for each of {n_bands} bands")
         if not all(np.isfinite(a).all() for a in (self.weights, self.means, self.covariances)):
             raise ModelError("weights, means or covariances hold a number that is not finite")
         if self.weights.min() < 0 or abs(self.weights.sum() - 1) > 1e-6:
@@ -156,7 +161,7 @@ class Mixture:
             "components": self.n_components,
             "bands": self.n_bands,
             "covariances": self.covariance_type,
-            "range": self.space.range,
+            "range": _told(self.space.range),
             "weights": [round(weight, 6) for weight in self.weights.tolist()],
         }
 
@@ -190,9 +195,17 @@ class Mixture:
         try:
             names = ("weights", "means", "covariances", "covariance_type")
             mixture = cls(**{name: fields[name] for name in names}, space=SampleSpace.from_dict(fields))
+        except ModelError:  # which is a ValueError, too
+            raise
         except KeyError as error:
             raise ModelError(f"a model without {error}") from None
         except (TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"a damaged model ({error})") from None
         mixture.whitening_roots()
         return mixture
+
+
+def _told(ranges: Ranges | None) -> str | list[str] | None:
+    """Return ranges as text, one where bands are alike."""
+    texts = [f"{low:g} to {high:g}" for low, high in ranges or ()]
+    return texts if len(set(texts)) > 1 else next(iter(texts), None)

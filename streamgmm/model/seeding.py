@@ -1,39 +1,65 @@
-"""First mixtures, found on a sample of the pixels: random, k-means++, k-means."""
+"""First mixtures, found on a sample of the pixels, and the ridge that fits them."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from ..options import CovarianceType, Init
 from .colors import ColorTable
-from .em import expectation_maximization, fit_mixture, maximization
+from .coreset import coreset
+from .em import Accumulate, expectation_maximization, fit_mixture, maximization
+from .kmeans import LLOYD, clusters, mixture_of, palette_ridge, plus_plus, reseed
 from .mixture import Mixture
+from .search import search
+from .statistics import Statistics
 
-# Starts that are tried, and the iterations of Lloyd's algorithm and of EM each gets before the best goes on. On the sample
-# of 65,536 pixels with 16 components all four take 0.2 s.
-RESTARTS, LLOYD, SHORT = 4, 10, 10
-# The best start climbs on the sample to a hundredth of the tolerance, which takes 0.2 s and leaves 4 passes over a 64-megapixel
-# image where 51 were needed from a start fitted to the tolerance itself, at a higher likelihood.
-FINER, LONG = 0.01, 1000
-# Densities that one search may evaluate: 3 seconds. With hundreds of components there are fewer iterations, then one start.
-WORK = 1 << 32
-# Variance, as a share of the image's, at which EM is k-means: responsibilities are 0 or 1 (Bishop 2006, section 9.3.2).
-HARD = 1e-5
+# Starts that are tried, and the iterations of EM each gets before the best goes on.
+STARTS, SHORT = 4, 20
+# Parts of the tolerance to which the search climbs, and its best goes on with all of the sample, in so many iterations. The
+# latter leaves 4 passes over a 64-megapixel image where 51 were needed from a start fitted to the tolerance itself.
+FINE, FINER, LONG = 0.1, 0.01, 1000
+# Colors that are enough for a search, as many for each component, and those of all components: with 2^19 colors 16 components
+# take three times as long as with 2^15 for 0.002 nats per pixel, but of near maxima few colors take the wrong one now and then.
+SEARCHED, SEARCHED_EACH, SEARCHED_BY_ALL = 1 << 15, 64, 1 << 20
+# Multiplications that one search may take: 2 seconds on one thread. With hundreds of components or bands there are fewer swaps,
+# then one start. Threads serve no passes but long ones: on a busy machine they wait for each other 15 ms, in each.
+WORK = 1 << 36
+# Least variance of floats, as a share of their range squared: they have no levels whose rounding would be noise.
+FLOAT_NOISE = 1e-7
+
+
+class Start(NamedTuple):
+    """A mixture to start from, and what is added to its variances, shape (D,)."""
+
+    mixture: Mixture
+    ridge: np.ndarray
+
+
+def noise_floor(sample: ColorTable) -> np.ndarray:
+    """Return the variance that rounding to levels adds to samples, level^2 / 12 (Sheppard 1898), shape (D,)."""
+    floor = sample.step**2 / 12 if np.issubdtype(sample.colors.dtype, np.integer) else FLOAT_NOISE
+    return np.broadcast_to(floor, sample.colors.shape[1])
 
 
 def seed_mixture(
     sample: ColorTable,
     n_components: int,
     covariance_type: CovarianceType,
-    init: Init,
+    init: Init | np.ndarray | Mixture,
     *,
+    ridge: float | None,
+    matched: bool,
     tol: float,
-    reg_covar: float,
     seed: int,
     threads: int,
-) -> Mixture:
-    """Find a start for EM on all pixels: the best of a few short fits to a sample, fitted to the sample to the end.
+    advance: Callable[[int], None],
+) -> Start:
+    """Find a start for EM on all pixels: the best of a few short fits to a sample.
+
+    Under the ridge of a palette that is k-means, from which EM hardly moves. Else the best goes on to the nearest maximum of
+    the likelihood, a search to higher ones, and the best of it is fitted to the sample to the end.
 
     Parameters
     ----------
@@ -41,94 +67,103 @@ def seed_mixture(
         Pixels to seed from.
     n_components : int
         Components wanted; fewer come back where the sample has fewer colors.
-    init : {"random", "k-means++", "kmeans"}
+    init : {"random", "k-means++", "kmeans"}, ndarray of shape (K, D) or Mixture
         How means are drawn: from the pixels (with equal weights and the image's covariance), far from each other (Arthur
-        and Vassilvitskii 2007), or by Lloyd's algorithm from the latter.
+        and Vassilvitskii 2007), or by Lloyd's algorithm from the latter; or where they are.
+    ridge : float or None
+        What is added to variances; None for what the sample asks for.
+    matched : bool
+        Whether that is the variance a color of a palette stands for, or only the noise of rounding.
     seed : int >= 0
         Seeds the generator of each start.
-
-    Returns
-    -------
-    Mixture
+    advance : function
+        Is told of colors that a pass has gone over, and may raise.
     """
-    accumulate = partial(sample.accumulate, threads=threads)
-    n_components = min(n_components, len(sample))
-    passes = WORK // (n_components * len(sample))
-    fits = []
-    for restart in range(RESTARTS if passes > RESTARTS * (LLOYD + SHORT) else 1):
-        generator = np.random.default_rng([seed, restart])
-        if init == "random":
-            chosen = generator.choice(len(sample), n_components, replace=False, p=sample.counts / sample.n_pixels)
-            means = sample.values[chosen]
-        else:
-            means = plus_plus(sample, np.empty((0, sample.colors.shape[1])), n_components, generator)
-        start = around(sample, means, covariance_type, reg_covar)
-        if init == "kmeans":
-            start = lloyd(sample, start, reg_covar, threads)
-        fits.append(expectation_maximization(accumulate, start, max_iter=SHORT, tol=tol * FINER, reg_covar=reg_covar))
-    best = max(fits, key=lambda fit: fit.log_likelihood[-1])
-    return fit_mixture(
-        accumulate,
-        best.mixture,
-        partial(reseed, sample, seed),
-        step=sample.step,
-        max_iter=max(SHORT, min(LONG, passes)),
-        tol=tol * FINER,
-        reg_covar=reg_covar,
-    ).mixture
+    sample = sample.ordered()  # the same colors give the same seeds, wherever they come from
+    n_components, floor = min(n_components, len(sample)), noise_floor(sample)
+
+    def added(clustered: Statistics) -> np.ndarray:
+        if ridge is not None:
+            return np.full(len(floor), float(ridge))
+        return palette_ridge(clustered, floor) if matched else floor
+
+    if not isinstance(init, str):
+        start = init if isinstance(init, Mixture) else around(sample, init, covariance_type, floor)
+        variances = added(clusters(_passing_over(sample, threads, advance), start, 1)[0])
+        return Start(init if isinstance(init, Mixture) else around(sample, init, covariance_type, variances), variances)
+    searched = sample if matched else _thinned(sample, n_components, seed)
+    passes = _passes(searched, n_components)
+    accumulate = _passing_over(searched, threads if matched or passes < LONG else 1, advance)
+    starts = []
+    for number in range(max(1, min(STARTS, passes // (8 * SHORT)))):
+        means = _drawn(searched, n_components, init, np.random.default_rng([seed, number]))
+        start = around(searched, means, covariance_type, floor)
+        starts.append((start, *clusters(accumulate, start)[:2]))
+    variances = np.min([added(clustered) for _, clustered, _ in starts], axis=0)
+    mixtures = [mixture_of(each, hard, start, variances) if init == "kmeans" else start for start, each, hard in starts]
+    climb = partial(expectation_maximization, accumulate, tol=tol * FINE, ridge=variances)
+    best = max((climb(each, max_iter=SHORT) for each in mixtures), key=lambda fit: fit.log_likelihood[-1])
+    if matched:  # EM hardly moves from k-means
+        return Start(best.mixture, variances)
+    best = climb(best.mixture, max_iter=max(1, min(LONG, passes)))
+    if variances.all():  # without a ridge the likelihood has no bound: the search would find single colors (Day 1969)
+        generator = np.random.default_rng([seed, STARTS])
+        best = search(accumulate, searched, best, ridge=variances, tol=tol * FINE, passes=passes, generator=generator)
+    long = max(SHORT, min(LONG, _passes(sample, n_components)))
+    options = {"step": sample.step, "max_iter": long, "tol": tol * FINER, "ridge": variances}
+    again = partial(reseed, sample, seed)
+    return Start(fit_mixture(_passing_over(sample, threads, advance), best.mixture, again, **options).mixture, variances)
 
 
-def around(sample: ColorTable, means: np.ndarray, covariance_type: CovarianceType, reg_covar: float) -> Mixture:
+def most_colors(sample: ColorTable) -> int:
+    """Return how many colors the passes of a search go over, about, to show how far it is."""
+    return STARTS * (LLOYD + SHORT) * len(sample)
+
+
+def _passing_over(table: ColorTable, threads: int, advance: Callable[[int], None]) -> Accumulate:
+    def accumulate(mixture: Mixture) -> Statistics:
+        advance(len(table))
+        return table.accumulate(mixture, threads)
+
+    return accumulate
+
+
+def _passes(table: ColorTable, n_components: int) -> int:
+    """Return how many passes over a table a search may take."""
+    n_bands = table.colors.shape[1]
+    return WORK // (n_components * len(table) * n_bands * (n_bands + 3))
+
+
+def _thinned(sample: ColorTable, n_components: int, seed: int) -> ColorTable:
+    """Return fewer colors that stand for all, where there are many."""
+    size = max(SEARCHED, SEARCHED_EACH * n_components, SEARCHED_BY_ALL // n_components)
+    if len(sample) <= size:
+        return sample
+    few = coreset(sample, size, seed)
+    return few if len(few) >= n_components else sample
+
+
+def on_all_pixels(accumulate: Accumulate, start: Start, floor: np.ndarray, most: int) -> tuple[Start, int]:
+    """Run k-means on all pixels from a start that was found on a sample; return also how many passes that took.
+
+    EM hardly moves from there under the ridge of a palette, so this is where every pixel comes to count.
+    """
+    clustered, hard, passes = clusters(accumulate, start.mixture, most)
+    ridge = palette_ridge(clustered, floor)
+    return Start(mixture_of(clustered, hard, start.mixture, ridge), ridge), passes
+
+
+def _drawn(sample: ColorTable, n_components: int, init: Init, generator: np.random.Generator) -> np.ndarray:
+    """Draw means, shape (K, D)."""
+    if init == "random":
+        share = sample.counts / sample.n_pixels
+        return sample.values[generator.choice(len(sample), n_components, replace=False, p=share)]
+    return plus_plus(sample, np.empty((0, sample.colors.shape[1])), n_components, generator)
+
+
+def around(sample: ColorTable, means: np.ndarray, covariance_type: CovarianceType, ridge: np.ndarray) -> Mixture:
     """Return components of equal weight around means (K, D), each with the covariance of the whole sample."""
     n_bands = means.shape[1]
-    center = sample.mean[None]
-    whole = Mixture(np.ones(1), center, np.eye(n_bands)[None], space=sample.space)
-    covariance = maximization(sample.accumulate(whole), whole, reg_covar).covariances
+    whole = Mixture(np.ones(1), sample.mean[None], np.eye(n_bands)[None], space=sample.space)
+    covariance = maximization(sample.accumulate(whole), whole, ridge).covariances
     return Mixture.alike(means, covariance[0], covariance_type, space=sample.space)
-
-
-def plus_plus(sample: ColorTable, means: np.ndarray, n_more: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw more means, each with a chance proportional to its squared distance from those there are.
-
-    The k-means++ seeding (Arthur and Vassilvitskii 2007, section 2.2) of pixels with counts. Returns shape (n_more, D).
-    """
-    colors = sample.values
-    nearest = np.full(len(colors), np.inf)
-    for mean in means:
-        np.minimum(nearest, ((colors - mean) ** 2).sum(axis=1), out=nearest)
-    drawn = np.empty((n_more, colors.shape[1]))
-    for i in range(n_more):
-        mass = np.cumsum(sample.counts * (nearest if np.isfinite(nearest[0]) else 1.0))
-        chosen = min(np.searchsorted(mass, generator.random() * mass[-1], side="right"), len(colors) - 1)
-        drawn[i] = colors[chosen]
-        np.minimum(nearest, ((colors - drawn[i]) ** 2).sum(axis=1), out=nearest)
-    return drawn
-
-
-def lloyd(sample: ColorTable, start: Mixture, reg_covar: float, threads: int) -> Mixture:
-    """Run k-means from the means of a start, and return the mixture of its clusters.
-
-    Lloyd's algorithm is EM with one vanishing variance, so the kernel of EM runs it.
-    """
-    variance = HARD * np.trace(start.full_covariances[0]) / start.n_bands
-    hard = Mixture.alike(start.means, variance * np.eye(start.n_bands), "spherical", space=sample.space)
-    for _ in range(LLOYD):
-        statistics = sample.accumulate(hard, threads)
-        hard = replace(hard, means=maximization(statistics, hard, reg_covar).means)
-    statistics = sample.accumulate(hard, threads)
-    return maximization(statistics, replace(start, means=hard.means), reg_covar)
-
-
-def reseed(sample: ColorTable, seed: int, mixture: Mixture, failed: np.ndarray, attempt: int) -> Mixture:
-    """Give failed components new means, far from the others', an even share and the average covariance."""
-    kept = np.setdiff1d(np.arange(mixture.n_components), failed)
-    generator = np.random.default_rng([seed, RESTARTS, attempt])
-    means = mixture.means.copy()
-    means[failed] = plus_plus(sample, mixture.means[kept], len(failed), generator)
-    weights = mixture.weights.copy()
-    weights[failed] = 1 / mixture.n_components
-    covariances = mixture.covariances
-    if mixture.covariance_type != "tied":
-        covariances = covariances.copy()
-        covariances[failed] = np.tensordot(mixture.weights, mixture.covariances, axes=1)
-    return replace(mixture, weights=weights / weights.sum(), means=means, covariances=covariances)

@@ -68,7 +68,7 @@ class Statistics:
 
     @property
     def second(self) -> np.ndarray:
-        """Sum of r d d^T, shape (K, D, D); above 4 bands, diagonal covariances leave zeros off the diagonal."""
+        """Sum of r d d^T, shape (K, D, D); above 8 bands, diagonal covariances leave zeros off the diagonal."""
         n_components, n_bands = self.origin.shape
         rows, columns = np.tril_indices(n_bands)
         second = np.empty((n_components, n_bands, n_bands))
@@ -111,7 +111,6 @@ def accumulate(pixels: np.ndarray, mixture: Mixture, weights: np.ndarray | None 
     """
     pixels = as_pixels(pixels)
     weights = np.empty(0) if weights is None else np.ascontiguousarray(weights, np.float64)
-    scale = mixture.space.scale(pixels.dtype)
     model, bands = model_of(mixture, pixels.dtype), bands_of(mixture.n_bands)
     n_components, n_bands = mixture.means.shape
     total = np.zeros((n_components, n_moments(n_bands)))
@@ -125,7 +124,11 @@ def accumulate(pixels: np.ndarray, mixture: Mixture, weights: np.ndarray | None 
         for part, part_loglik in zip(moments, logliks, strict=True):  # in slice order, whoever computed it
             total += part
             loglik += part_loglik
+    space = mixture.space
+    scale = np.broadcast_to(space.scale(pixels.dtype), n_bands)
+    rows, columns = np.tril_indices(n_bands)
     total[:, 1 : 1 + n_bands] /= scale
-    total[:, 1 + n_bands :] /= scale * scale
+    total[:, 1 + n_bands :] /= scale[rows] * scale[columns]
+    origin = (model.means - space.zero(pixels.dtype)) / scale
     weight = float(weights.sum()) if len(weights) else float(len(pixels))
-    return Statistics(model.means.astype(np.float64) / scale, total, float(loglik) * np.log(2), weight)
+    return Statistics(origin, total, float(loglik) * np.log(2), weight)

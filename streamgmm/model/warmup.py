@@ -9,8 +9,10 @@ import numpy as np
 from . import kernels
 from .buffers import SMALL_LABELS
 from .colors import ColorCounter, ColorTable, has_table
+from .display import Display
 from .distortion import distortion
 from .jit import dispatchers, forget
+from .kmeans import plus_plus
 from .labels import LookupTable, classify, confidence
 from .mixture import Mixture
 from .statistics import accumulate
@@ -23,6 +25,8 @@ def compile_kernels(
 ) -> None:
     """Compile the kernels for images of some type, or load them from where they are kept: 9 seconds the first time, 0.2 after.
 
+    More than 8 bands take twice as long the first time, which is once for any number of them.
+
     Parameters
     ----------
     dtype : numpy.dtype
@@ -31,7 +35,7 @@ def compile_kernels(
         Above 256, labels are 16-bit.
     threads : int > 0
     table : bool
-        Whether the job works on a color table, with parallel kernels, or on tiles in threads, with serial ones too.
+        Whether the job works on a color table, too.
     confident : bool
         Whether the confidence image is written, too.
     """
@@ -59,10 +63,11 @@ def _call_all(dtype: np.dtype, n_bands: int, n_components: int, threads: int, ta
     pixel = np.zeros((1, n_bands), dtype)
     n_alike = min(n_components, SMALL_LABELS + 1)
     mixture = Mixture(np.full(n_alike, 1 / n_alike), np.zeros((n_alike, n_bands)), np.ones((n_alike, n_bands)), "diag")
-    for n_threads in {threads} if table else {1, threads}:
+    plus_plus(ColorTable(pixel, np.ones(1)), np.zeros((1, n_bands)), 1, np.random.default_rng(0))
+    for n_threads in {1, threads}:
         accumulate(pixel, mixture, threads=n_threads)
         labels = classify(pixel, mixture, n_threads)
-    distortion(pixel, labels, mixture)
+    distortion(pixel, labels, np.zeros((n_alike, 3), np.uint8), Display.of(mixture))
     if confident:
         confidence(pixel, mixture)
     if table:

@@ -5,17 +5,28 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import OptionError
 from .fields import Options, option
+from .values import (
+    Init,
+    Start,
+    check_tiff_name,
+    read_alpha,
+    read_color,
+    read_display_range,
+    read_ranges,
+    read_ridge,
+    read_start,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
-Init = Literal["kmeans", "k-means++", "random"]
 Method = Literal["auto", "exact", "stream", "minibatch"]
+Preset = Literal["picture", "segment"]
 Form = Literal["palette", "labels", "rgb"]
 Compression = Literal["deflate", "none", "lzw", "zstd", "packbits"]
 Structure = Literal["chained", "subifd", "cog"]
@@ -24,24 +35,13 @@ BigTiff = Literal["auto", "yes", "no"]
 SharedPalette = Literal["pixels", "files"]
 
 MAX_COMPONENTS = 65_535
+PICTURE_BANDS = 3
 PALETTE_SUFFIXES = (".gpl", ".json", ".txt")
 # What the codecs take; imagecodecs clips other levels without a word. Deflate's 0 stores.
 COMPRESSION_LEVELS = {"deflate": range(13), "zstd": range(1, 23)}
 
 # progress(phase, done, total), in pixels; returning False cancels.
 Progress = Callable[[str, int, int], object]
-
-
-class Start(Protocol):
-    """Components to start from: a mixture."""
-
-    @property
-    def n_components(self) -> int:
-        """Number of components K."""
-
-    @property
-    def means(self) -> "np.ndarray":
-        """Means, shape (K, D)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,33 @@ class FitOptions(Options):
     init: "Init | np.ndarray | Start" = option(
         "kmeans", "kmeans, k-means++ or random; or a model file to start from.", metavar="INIT"
     )
-    max_iter: int = option(100, "Iterations at the most.", least=1)
+    preset: Preset | None = option(
+        None, "picture (colors to look at) or segment (classes). [default: picture up to three bands]", metavar="PRESET"
+    )
+    range: "str | tuple[tuple[float, float], ...]" = option(
+        "auto", "Samples that are 0 and 1: auto, type, or LOW,HIGH for all bands or for each.", metavar="LOW,HIGH[;...]"
+    )
+    max_iter: int = option(100, "Passes over the pixels at the most.", least=1)
     tol: float = option(1e-4, "Converged when an iteration gains less, in nats per pixel.", least=0)
-    reg_covar: float = option(1e-6, "Added to variances of colors in [0, 1].", least=0)
+    reg_covar: "float | str" = option("auto", "Added to variances of colors in [0, 1]: auto or a number.", metavar="VARIANCE")
+    rare_weight: float = option(
+        1.0, "Colors count to this power: less than 1 where rare colors matter.", metavar="POWER", least=0, most=1
+    )
     seed: int = option(0, "Seeds everything that is drawn.", least=0)
 
     def __post_init__(self):
         super().__post_init__()
-        if isinstance(self.init, str) and self.init not in get_args(Init):
-            raise OptionError(f"init is {self.init!r}; choose {', '.join(get_args(Init))}")
+        object.__setattr__(self, "init", read_start(self.init))
+        object.__setattr__(self, "reg_covar", read_ridge(self.reg_covar))
+        object.__setattr__(self, "range", read_ranges("range", self.range))
+
+    def preset_for(self, n_bands: int) -> Preset:
+        """Return what was asked for, or what is usual for so many bands."""
+        return self.preset or ("picture" if n_bands <= PICTURE_BANDS else "segment")
+
+    def is_matched(self, n_bands: int) -> bool:
+        """Whether what is added to variances is what a color of a palette stands for."""
+        return isinstance(self.reg_covar, str) and self.preset_for(n_bands) == "picture"
 
     @property
     def wanted(self) -> int:
@@ -83,8 +101,16 @@ class ImageOptions(Options):
 
     bands: tuple[int, ...] | None = option(None, "Bands to take, from 1. [default: all but alpha]", metavar="N,...")
     nodata: float | None = option(None, "Samples of masked pixels. [default: what GDAL_NODATA says]", metavar="VALUE")
+    alpha: "int | str | None" = option(
+        None, "Sample that is alpha, from 1, or none. [default: what the file says]", metavar="N"
+    )
     page: int | None = option(None, "Page of the TIFF, from 0. [default: the first image]", metavar="N")
     level: int = option(0, "Reduced level of the page; 0 is the page itself.", metavar="N")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.alpha is not None:
+            object.__setattr__(self, "alpha", read_alpha(self.alpha))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +139,12 @@ class WriteOptions(Options):
     pack: bool = option(False, "Store labels in 1, 2 or 4 bits where they fit.")
     bigtiff: BigTiff = option("auto", "auto, yes or no.", metavar="WHEN")
     display_bands: tuple[int, ...] | None = option(None, "Bands of the model that the palette shows, from 1.", metavar="R,G,B")
+    display_range: "str | tuple[float, float]" = option(
+        "auto", "Samples that are shown as black and white: auto, type, or LOW,HIGH.", metavar="LOW,HIGH"
+    )
+    nodata_color: "str | tuple[int, int, int] | None" = option(
+        None, "What masked pixels look like in a palette: a name, or #rrggbb. [default: black]", metavar="COLOR"
+    )
     min_psnr: float | None = option(None, "Warn where the peak signal-to-noise ratio is less.", metavar="DB")
 
     def __post_init__(self):
@@ -129,6 +161,9 @@ class WriteOptions(Options):
             raise OptionError("pack is for palettes and labels; RGB samples have 8 bits")
         if self.display_bands is not None and len(self.display_bands) not in (1, 3):
             raise OptionError(f"display bands are {self.display_bands}; name one, or three for red, green and blue")
+        object.__setattr__(self, "display_range", read_display_range(self.display_range))
+        if self.nodata_color is not None:
+            object.__setattr__(self, "nodata_color", read_color(self.nodata_color))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +180,8 @@ class OutputOptions(WriteOptions):
         if self.palette_out is not None and Path(self.palette_out).suffix.lower() not in PALETTE_SUFFIXES:
             kinds = ", ".join(PALETTE_SUFFIXES)
             raise OptionError(f"{self.palette_out}: what kind of palette? Choose a name that ends in {kinds}")
+        if self.confidence is not None:
+            check_tiff_name(self.confidence)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +193,7 @@ class RunOptions(Options):
         None, "Where unfinished work is kept. [default: beside the output]", metavar="DIR"
     )
     resume: bool = option(True, "Go on where the same job was interrupted. [default: resume]")
+    lock: bool = option(True, "Let no other run write the same output meanwhile. [default: lock]")
     wait: float = option(0.0, "Wait for another run that writes the same output.", metavar="SECONDS", least=0)
     strict: bool = option(False, "Fail where the fit has not converged, or --min-psnr is missed.")
 
@@ -174,10 +212,18 @@ class RunOptions(Options):
 class ResourceOptions(Options):
     """How much of the machine a job takes, and who is told how far it is."""
 
-    chunk_size: str | int = option("64MiB", "Decoded pixels in memory at once: bytes (64MiB) or pixels (4Mpx).", metavar="SIZE")
+    chunk_size: str | int = option(
+        "64MiB",
+        "Decoded pixels in memory at once: bytes (64MiB) or pixels (4Mpx).",
+        metavar="SIZE",
+        wanted="bytes such as 64MiB, or pixels such as 4Mpx",
+    )
     threads: int | None = option(None, "Threads at once. [default: all processors it may use]", metavar="N", least=1)
     memory: str | int | None = option(
-        None, "Memory it may take, such as 512MiB. [default: 3/4 of what is free]", metavar="SIZE"
+        None,
+        "Memory it may take, such as 512MiB. [default: 3/4 of what is free]",
+        metavar="SIZE",
+        wanted="bytes such as 512MiB",
     )
     progress: Progress | None = option(None, hidden=True)
 
@@ -209,5 +255,6 @@ class BatchOptions(Options):
         super().__post_init__()
         if not self.suffix or Path(self.suffix).name != self.suffix:
             raise OptionError(f"suffix is {self.suffix!r}; write the end of a file name, such as .tif or -16.tif")
+        check_tiff_name(f"*{self.suffix}")
         if self.shared_palette is not None and self.model is not None:
             raise OptionError("shared-palette and model exclude each other; choose one")

@@ -8,8 +8,13 @@ import dataclasses
 import functools
 import inspect
 import math
+import os
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from ..errors import OptionError
@@ -34,6 +39,8 @@ class Spec:
         What stands for its value there.
     least, most : float or None
         Its bounds.
+    wanted : str or None
+        What is said of a value of another type, where its type does not say enough.
     alone : str or None
         The value it has where it is named without one.
     values : dict
@@ -47,6 +54,7 @@ class Spec:
     metavar: str | None = None
     least: float | None = None
     most: float | None = None
+    wanted: str | None = None
     alone: str | None = None
     values: dict[str, str] = dataclasses.field(default_factory=dict)
     hidden: bool = False
@@ -89,10 +97,7 @@ class Options:
 
     def __post_init__(self):
         for field in fields(self):
-            value = getattr(self, field.name)
-            if "spec" in field.metadata and isinstance(value, list):  # an option: what else is given stays what it is
-                object.__setattr__(self, field.name, tuple(value))
-            _check(field, value)
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
 
     def part(self, kind: type[Kind], *arguments: Any) -> Kind:
         """Return those of the options that are of a kind, which may have arguments of its own."""
@@ -100,19 +105,55 @@ class Options:
         return kind(*arguments, **{field.name: own[field.name] for field in fields(kind) if field.name in own})
 
 
-def _check(field: dataclasses.Field, value: Any) -> None:
-    """Refuse a value that is not one of the choices, or out of bounds."""
+# What is taken for each type of an option, what it becomes, and what is said of anything else.
+KINDS: dict[Any, tuple[tuple[type, ...], Callable[[Any], Any], str]] = {
+    bool: ((bool,), bool, "True or False"),
+    int: ((Integral,), int, "a whole number"),
+    float: ((Real,), float, "a number"),
+    str: ((str,), str, "text"),
+    tuple[int, ...]: ((tuple, list), tuple, "whole numbers in a list, such as (3, 2, 1)"),
+    os.PathLike: ((str, os.PathLike), lambda path: path, "a path"),
+    Path: ((str, os.PathLike), Path, "a path"),
+    type(None): ((type(None),), lambda none: none, "None"),
+}
+
+
+def _checked(field: dataclasses.Field, value: Any) -> Any:
+    """Return the value of a field as its type has it; refuse what is of another type, not a choice, or out of bounds.
+
+    Fields of other types than options have are for those who know these types.
+    """
     spec, allowed, name = spec_of(field), choices_of(field), flag_of(field).lstrip("-")
-    if value is None:
-        return
-    if allowed and value not in allowed:
-        raise OptionError(f"{name} is {value!r}; choose {', '.join(allowed)}")
-    if spec.least is None:
-        return
+    kinds = set(get_args(field.type) if isinstance(field.type, UnionType) else (field.type,))
+    if allowed and (value is not None or field.default is not None) and value not in allowed:
+        raise OptionError(f"{name} is {shown(value)}; choose {', '.join(allowed)}")
+    if allowed or not kinds <= KINDS.keys():
+        return tuple(value) if isinstance(value, list) and "spec" in field.metadata else value
+    kind = next((kind for kind in KINDS if kind in kinds and _is_of(value, kind)), None)
+    if kind is None:
+        named = kinds - {str} if os.PathLike in kinds else kinds
+        wanted = spec.wanted or " or ".join(KINDS[each][2] for each in KINDS if each in named)
+        raise OptionError(f"{name} is {shown(value)}; write {wanted}")
+    value = KINDS[kind][1](value)
+    if spec.least is None or value is None:
+        return value
     if not spec.least <= value <= (math.inf if spec.most is None else spec.most):
         if spec.most is not None:
             raise OptionError(f"{name} is {value}; choose {spec.least:,} to {spec.most:,}")
         raise OptionError(f"{name} is {value}; " + ("it must be 0 or more" if spec.least == 0 else "at least 1 is needed"))
+    return value
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is taken for one of a kind: True is no number, and a list has whole numbers in it."""
+    if not isinstance(value, KINDS[kind][0]) or (isinstance(value, bool) and kind is not bool):
+        return False
+    return not isinstance(value, tuple | list) or all(_is_of(each, int) for each in value)
+
+
+def shown(value: Any) -> str:
+    """Return a value as it may stand in a line."""
+    return " ".join(reprlib.repr(value).split())
 
 
 def flat(given: Callable[P, Given]) -> Callable[[Callable[[Given], Result]], Callable[P, Result]]:

@@ -1,9 +1,11 @@
 """What the system allows this process, by its affinity, its control groups and what is free, and what the process takes."""
 
 import contextlib
+import logging
 import math
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +14,26 @@ import psutil
 ROOT = Path("/")
 # Where control groups of version 1 name a limit, its use, and the part of that which is given back when it is wanted.
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+# Seconds that a fork comes after what was loaded before it, at the least.
+FORK = 0.05
 V2 = ("memory.max", "memory.current", "inactive_file")
 
 
 def processors(root: Path = ROOT) -> int:
-    """Return the number of processors this process may keep busy: by its affinity, and by the quota of its control groups."""
+    """Return the number of processors this process may keep busy.
+
+    By its affinity, by the quota of its control groups, and by what schedulers of clusters set for OpenMP, or users for Numba.
+    """
     quotas = [_quota(folder) for folder in _groups("cpu", root)]
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min([affinity, *quotas])))
+    return max(1, math.ceil(min([affinity, *quotas, *_threads_allowed()])))
+
+
+def _threads_allowed() -> Iterator[int]:
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        text = os.environ.get(name, "").split(",")[0].strip()  # of OpenMP's list, the first is for loops that are in no other
+        if text.isdecimal() and int(text):
+            yield int(text)
 
 
 def free_memory(root: Path = ROOT) -> int:
@@ -69,6 +83,21 @@ def _room(folder: Path) -> float:
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
+
+
+def is_forked() -> bool:
+    """Whether this process was forked by one that ran Python before, whose other threads are not here.
+
+    It is younger than the module ``logging``, which was loaded before the fork then. Both ages are known to 10 ms, and Python
+    takes longer to start threads than that after it has loaded the module.
+    """
+    since_loaded = logging.makeLogRecord({}).relativeCreated / 1000
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")  # starttime, of proc(5)
+    except (OSError, AttributeError):  # on other systems
+        age = time.time() - psutil.Process().create_time()
+    return age < since_loaded - FORK
 
 
 def peak_memory() -> int:

@@ -126,8 +126,9 @@ def _signals_held() -> Iterator[None]:
 
 def _begin() -> None:
     """Leave the signals of the terminal to the parent, and keep messages for it; die with it."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for number in STOP:
+        if number != signal.SIGTERM:  # by which the parent asks to stop
+            signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
     logger = logging.getLogger("streamgmm")
     logger.handlers, logger.propagate = [logging.NullHandler()], False

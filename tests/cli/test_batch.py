@@ -1,5 +1,6 @@
 """A folder a night, as a command: what it is told, also in a file, and what it tells in a report, a log, metrics, a code."""
 
+import contextlib
 import json
 import os
 import pty
@@ -9,11 +10,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import tifffile
 
 import streamgmm
+from streamgmm.cli.commands import cli
 
 from ..batches import (
     COMMAND,
@@ -87,8 +90,7 @@ def test_fail_fast_stops_at_the_first_failure(here, capsys):
 
 def test_nothing_to_do_is_no_error(capsys):
     Path("none").mkdir()
-    for nothing in ("none", "none/*.tif"):
-        assert leave(nothing, "--out-dir", OUT) == 0
+    assert leave("none", "--out-dir", OUT) == 0
     assert capsys.readouterr() == ("", "")
 
 
@@ -144,8 +146,8 @@ def test_a_folder_of_which_some_are_bad(n_files, n_corrupt, n_unreadable):
 
 
 def test_the_report_tells_of_each_file_what_quantize_does():
-    settings = {"n_components": 4, "tol": 0, "max_iter": 3, "threads": 1}
-    options = ["-k", 4, "--tol", 0, "--max-iter", 3, "--threads", 1]
+    settings = {"n_components": 4, "max_iter": 1, "threads": 1}
+    options = ["-k", 4, "--max-iter", 1, "--threads", 1]
     write_tiff("in/2.tif", posterized(40, 60, 3))
     begin = time.monotonic()
     assert leave("in", "--out-dir", OUT, "--report", "run.jsonl", *options) == 0
@@ -210,7 +212,7 @@ def test_what_is_told_never_takes_the_place_of_an_image(option, path, here):
     assert outputs() == {}
 
 
-@pytest.mark.parametrize("option", ["--report", "--metrics-file", "--log-file"])
+@pytest.mark.parametrize("option", ["--metrics-file", "--log-file"])
 def test_what_is_told_must_have_a_place(option, here, capsys):
     assert leave("in", "--out-dir", OUT, option, "gone/file") == 4
     assert re.fullmatch(r"streamgmm: gone/file: there is no folder gone; .*\n", capsys.readouterr().err)
@@ -265,9 +267,13 @@ def test_the_log_file_is_appended_to(here, capsys):
 def test_what_a_worker_says_is_said_once(capsys):
     options = ["--method", "stream", "--tol", 0, "--max-iter", 1, "-k", 4]
     assert leave("in/0.tif", "--out-dir", OUT, "--log-file", "run.log", *options) == 0
-    warning = "in/0.tif: not converged after 1 iterations; raise --max-iter or --tol"
-    assert capsys.readouterr().err == f"streamgmm: {warning}\n"
-    assert Path("run.log").read_text(encoding="utf-8").count(f"WARNING {warning}\n") == 1
+    message = "in/0.tif: not converged after 1 iterations; raise --max-iter or --tol"
+    assert capsys.readouterr().err == ""
+    assert Path("run.log").read_text(encoding="utf-8").count(f"WARNING {message}\n") == 1
+    assert leave("in/0.tif", "--out-dir", OUT, "-v", "--overwrite", *options) == 0
+    assert capsys.readouterr().err.count(f"streamgmm: {message}\n") == 1
+    assert leave("in/0.tif", "--out-dir", OUT, "--strict", "--overwrite", *options) == 1
+    assert capsys.readouterr().err.count(f"streamgmm: {message}\n") == 1
 
 
 def test_the_log_file_takes_any_name(here, capsys):
@@ -309,7 +315,7 @@ def test_metrics_appear_whole(here):
         "files skipped": 1,
         "files failed": 0,
     }
-    assert {path.name for path in Path().iterdir()} == {"in", "out", "metrics.prom"}
+    assert {path.name for path in Path().iterdir()} == {"in", "out", "metrics.prom", "start.json"}
 
 
 @pytest.mark.parametrize(("option", "value", "code"), [("shared-palette", "weight", 2), ("tol", -1, 2), ("init", "a.json", 2)])
@@ -457,3 +463,230 @@ def test_a_shared_palette_of_nothing(here, capsys):
     assert leave("in", "--out-dir", OUT, "--shared-palette", "files", "--report", "run.jsonl") in (1, 3)
     assert "in/a.tif" in capsys.readouterr().err
     assert outputs() == {}
+
+
+# --- What cannot be told costs nothing ---
+
+BAD = ["in", "--out-dir", OUT, "-k", "2", "--report", "run.jsonl"]
+
+
+def as_in_a_shell(redirection, *arguments):
+    """Run a batch with redirections of a shell; return its exit code, and what it printed."""
+    command = ["sh", "-c", f'"$@" {redirection}', "sh", *COMMAND, *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", env=ENVIRONMENT, timeout=120)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>&- >&- <&-", "<&-"])
+def test_messages_that_cannot_be_written_change_nothing(redirection):
+    corrupt("in/1.tif")
+    code, output, error = as_in_a_shell(redirection, *BAD, "-v")
+    assert (code, output) == (1, "")
+    assert ("in/1.tif" in error) == (redirection == "<&-")
+    assert [line["status"] for line in report()] == ["done", "failed", "done"]
+    assert set(outputs()) == {"0.tif", "2.tif"}
+
+
+def test_messages_that_nobody_takes_any_more_change_nothing():
+    corrupt("in/0.tif")
+    code = as_in_a_shell("2>&1 >/dev/null | true; exit 0", *BAD)[0]
+    assert code == 0
+    assert set(outputs()) == {"1.tif", "2.tif"}
+
+
+def test_a_log_that_cannot_be_written_is_told_of_once():
+    code, output, error = as_in_a_shell("", *BAD, "--log-file", "/dev/full")
+    assert (code, output) == (0, "")
+    assert error == ("streamgmm: /dev/full: the log cannot be written (no space left on device); the work goes on without\n")
+    assert [line["status"] for line in report()] == ["done"] * 3
+    assert set(outputs()) == {"0.tif", "1.tif", "2.tif"}
+
+
+@pytest.mark.parametrize("option", ["--report", "--metrics-file"])
+def test_a_report_that_cannot_be_written_costs_no_output(option):
+    code, output, error = as_in_a_shell("", "in", "--out-dir", OUT, "-k", "2", option, "/dev/full")
+    assert (code, output) == (4, "")
+    assert re.fullmatch(r"streamgmm: /dev/full: .*cannot be written \(no space left on device\); .*\n", error)
+    assert set(outputs()) == {"0.tif", "1.tif", "2.tif"}
+
+
+def test_a_report_on_a_standard_output_that_takes_no_more():
+    code, _, error = as_in_a_shell(">/dev/full", "in", "--out-dir", OUT, "-k", "2", "--report", "-")
+    assert (code, error.count("\n")) == (4, 1)
+    assert set(outputs()) == {"0.tif", "1.tif", "2.tif"}
+    code, _, error = as_in_a_shell(">&-", "in", "--out-dir", OUT, "-k", "2", "--report", "-", "--overwrite")
+    assert (code, error) == (4, "streamgmm: standard output: is closed; name a file for the report\n")
+
+
+def test_the_report_has_a_folder_as_the_outputs_have(here):
+    assert leave("in", "--out-dir", "new/out", "-k", 2, "--report", "r1/deep/x.jsonl") == 0
+    assert len(report("r1/deep/x.jsonl")) == len(outputs(Path("new/out"))) == 3
+
+
+def test_what_is_told_goes_into_pipes_and_devices(here):
+    ours, theirs = os.openpty()
+    os.mkfifo("pipe")
+    reader = subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, encoding="utf-8")
+    assert leave("in", "--out-dir", OUT, "-k", 2, "--report", "pipe", "--metrics-file", os.ttyname(theirs)) == 0
+    assert len(reader.communicate(timeout=60)[0].splitlines()) == 3
+    assert b"streamgmm_batch_files" in os.read(ours, 100)
+    assert leave("in", "--out-dir", OUT, "-k", 2, "--overwrite", "--log-file", os.ttyname(theirs)) == 0
+    assert Path("pipe").is_fifo()
+    assert Path(os.ttyname(theirs)).is_char_device()
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_log_and_a_report_may_share_a_descriptor():
+    code, output, error = as_in_a_shell(
+        ">both; cat both", "in", "--out-dir", OUT, "-k", 2, "--log-file", "/dev/stdout", "--report", "-"
+    )
+    lines = output.splitlines()
+    assert (code, error) == (0, "")
+    assert sum(line.startswith("{") for line in lines) == 3
+    assert sum(": done in" in line for line in lines) == 3
+
+
+@pytest.mark.parametrize("option", ["--log-file", "--metrics-file"])
+def test_only_a_report_is_printed(option, here, capsys):
+    assert leave("in", "--out-dir", OUT, option, "-") == 4
+    assert capsys.readouterr().err == "streamgmm: -: standard output cannot be had here; name a file\n"
+    assert here == []
+
+
+def test_nothing_is_told_into_what_is_read(here, capsys):
+    Path("night.toml").write_text("components = 2\n", encoding="utf-8")
+    before = Path("night.toml").read_bytes(), Path("start.json").read_bytes()
+    OUT.mkdir()
+    options = ["in", "--out-dir", OUT, "--config", "night.toml"]
+    for read in (["--init", "start.json"], ["--model", "start.json"], []):
+        path = read[1] if read else "night.toml"
+        for told in ("--report", "--metrics-file", "--log-file"):
+            assert leave(*options, *read, told, path) == 2
+            assert "is something else as well; choose a file of its own" in capsys.readouterr().err
+    shutil.copy("start.json", OUT / "streamgmm-model.json")
+    assert leave(*options, "--init", OUT / "streamgmm-model.json", "--shared-palette") == 2
+    assert "is something else as well; choose another --suffix or --out-dir" in capsys.readouterr().err
+    assert (Path("night.toml").read_bytes(), Path("start.json").read_bytes()) == before
+    assert here == []
+
+
+def test_files_that_have_not_converged_are_counted_on_a_terminal():
+    ours, theirs = pty.openpty()
+    options = ["in/0.tif", "in/1.tif", "--out-dir", OUT, "-k", "4", "--method", "stream", "--tol", "0", "--max-iter", "1"]
+    process = subprocess.Popen([*COMMAND, *map(str, options)], stderr=theirs, env=ENVIRONMENT)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal ends on Linux
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    last = shown.decode().strip().splitlines()[-1]
+    assert re.search(r"streamgmm: 2 files: 2 done, 0 skipped, 0 failed, 2 not converged in \d+\.\d s$", last)
+
+
+# --- Files of options ---
+
+
+def test_a_file_of_options_may_begin_with_a_byte_order_mark(here):
+    Path("night.toml").write_text('out-dir = "out"\ncomponents = 2\n', encoding="utf-8-sig")
+    assert leave("in", "--config", "night.toml") == 0
+    assert len(outputs()) == 3
+
+
+def test_a_file_of_options_that_is_a_pipe(here, capsys):
+    os.mkfifo("night.toml")
+    assert leave("in", "--out-dir", OUT, "--config", "night.toml") == 3
+    assert capsys.readouterr().err.startswith("streamgmm: night.toml: not a regular file")
+
+
+# A value of each option, as a file of options has it.
+VALUES = {
+    "components": "3",
+    "covariance": '"diag"',
+    "method": '"stream"',
+    "init": '"random"',
+    "preset": '"segment"',
+    "range": '"auto"',  # others are for other samples
+    "max-iter": "20",
+    "tol": "1e-3",
+    "reg-covar": "1e-4",
+    "rare-weight": "1.0",
+    "seed": "2",
+    "bands": "[3, 2, 1]",
+    "nodata": "300.5",
+    "alpha": '"none"',
+    "page": "0",
+    "level": "0",
+    "all-pages": "false",
+    "output": '"rgb"',
+    "labels": "true",
+    "compression": '"zstd"',
+    "compression-level": "3",
+    "tile-size": "32",
+    "layout": '"cog"',
+    "pyramid": "true",
+    "no-pyramid": "true",
+    "resampling": '"nearest"',
+    "pack": "true",
+    "bigtiff": '"yes"',
+    "display-bands": "[1]",
+    "display-range": "[0, 80]",
+    "nodata-color": '"#ffffff"',
+    "min-psnr": "3",
+    "overwrite": "true",
+    "work-dir": '"in"',
+    "resume": "false",
+    "no-resume": "true",
+    "lock": "false",
+    "no-lock": "true",
+    "wait": "2.5",
+    "strict": "false",
+    "chunk-size": '"1MiB"',
+    "threads": "1",
+    "memory": "1073741824",
+    "out-dir": '"elsewhere"',
+    "suffix": '"-2.tif"',
+    "recursive": "true",
+    "model": '"start.json"',
+    "shared-palette": '"pixels"',
+    "skip-existing": "true",
+    "fail-fast": "true",
+    "jobs": "2",
+    "report": '"run.jsonl"',
+    "log-file": '"run.log"',
+    "metrics-file": '"metrics.prom"',
+    "quiet": "true",
+    "verbose": "true",
+}
+
+
+def long_names():
+    """The options of a batch that may stand in a file, with and without no-."""
+    options = [each for each in cli.commands["batch"].params if isinstance(each, click.Option)]
+    names = {name for each in options for name in (*each.opts, *each.secondary_opts)}
+    return {name.removeprefix("--") for name in names if name.startswith("--")} - {"config", "help"}
+
+
+def test_every_option_has_a_value_here():
+    assert VALUES.keys() == long_names()
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_option_may_stand_in_a_file(name, here):
+    text = f"{name} = {VALUES[name]}\n" + ("threads = 1\n" if name != "threads" else "")
+    Path("night.toml").write_text(text + ("components = 2\n" if name != "components" else ""), encoding="utf-8")
+    given = [] if name == "out-dir" else ["--out-dir", OUT]
+    assert leave("in/0.tif", *given, "--config", "night.toml") == 0
+    assert len(list(Path("elsewhere" if name == "out-dir" else OUT).glob("*.tif"))) == 1
+
+
+def test_ranges_may_be_lists(here):
+    write_tiff("in/0.tif", smooth(40, 60).astype(np.uint16) * 3)
+    for text, value in (("[5, 700]", "5,700"), ("[[5, 700], [0, 9], [1, 2]]", "5,700;0,9;1,2"), ('"5,700"', "5,700")):
+        Path("night.toml").write_text(f"range = {text}\n", encoding="utf-8")
+        assert leave("in/0.tif", "--out-dir", OUT, "--config", "night.toml", "--overwrite", "--report", "run.jsonl") == 0
+        there = report()[0]["fingerprint"]
+        assert leave("in/0.tif", "--out-dir", OUT, "--range", value, "--overwrite", "--report", "run.jsonl") == 0
+        assert report()[0]["fingerprint"] == there

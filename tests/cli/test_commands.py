@@ -19,6 +19,7 @@ from PIL import Image
 import streamgmm
 from streamgmm import errors
 from streamgmm.errors import Interrupted
+from streamgmm.system.lock import locked
 
 from ..images import PHOTO, file_name, posterized, smooth, write_tiff
 from ..processes import with_signals
@@ -276,14 +277,14 @@ def test_a_command_that_is_not_one_is_a_usage_error(arguments, capsys):
 
 
 def test_an_interrupt_before_there_is_any_work(tmp_path):
-    os.mkfifo(tmp_path / "in.tif")  # an input that never comes
-    command = [*COMMAND, "quantize", tmp_path / "in.tif", tmp_path / "out.tif"]
+    command = [*COMMAND, "quantize", PHOTO, tmp_path / "out.tif", "--wait", "100"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
-    process = subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=with_signals(signal.SIG_DFL, signal.SIGINT), **pipes)
-    time.sleep(2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    output, error = process.communicate(timeout=60)
+    with locked(tmp_path / "out.tif"):
+        process = subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=with_signals(signal.SIG_DFL, signal.SIGINT), **pipes)
+        time.sleep(2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
     assert error == "streamgmm: interrupted; the same command goes on from there\n"
     assert not (tmp_path / "out.tif").exists()

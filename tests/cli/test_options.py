@@ -214,6 +214,8 @@ WRITE_OPTIONS = {
     "--bigtiff yes": {"bigtiff": "yes"},
     "--display-bands 3,2,1": {"display_bands": (3, 2, 1)},
     "--display-bands 2": {"display_bands": (2,)},
+    "--display-range -5,99.5": {"display_range": (-5, 99.5)},
+    "--display-range type": {"display_range": "type"},
     "--compression lzw": {"compression": "lzw"},
     "--compression none": {"compression": "none"},
     "--compression zstd": {"compression": "zstd"},
@@ -226,7 +228,8 @@ OPTIONS = FIT_OPTIONS | READ_OPTIONS | WRITE_OPTIONS
 @pytest.fixture
 def less_seeding(monkeypatch):
     """Seed in less time, where it does not matter from what."""
-    monkeypatch.setattr("streamgmm.model.seeding.RESTARTS", 1)
+    monkeypatch.setattr("streamgmm.model.seeding.STARTS", 1)
+    monkeypatch.setattr("streamgmm.model.seeding.STARTS", 1)
     monkeypatch.setattr("streamgmm.model.seeding.LONG", 10)
 
 
@@ -249,3 +252,28 @@ def test_an_option_of_apply_is_that_of_the_library(option, source, model, tmp_pa
     streamgmm.apply(model, source, tmp_path / "expected.tif", **OPTIONS[option])
     assert leave("apply", model, source, tmp_path / "out.tif", *option.split()) == 0
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "expected.tif").read_bytes()
+
+
+# --- What is called otherwise elsewhere ---
+
+
+@pytest.mark.parametrize(
+    ("command", "written", "meant"),
+    [
+        ("quantize", "--force", "--overwrite"),
+        ("apply", "-f", "--overwrite"),
+        ("fit", "--n-components", "--components"),
+        ("quantize", "--covariance-type", "--covariance"),
+        ("batch", "--workers", "--jobs"),
+        ("batch", "--output-dir", "--out-dir"),
+        ("quantize", "--overwritten", "--overwrite"),  # as ever
+    ],
+)
+def test_the_option_that_is_meant_is_suggested(command, written, meant, capfd):
+    assert leave(command, "a", "b", written) == 2
+    assert f"Did you mean '{meant}'?" in capfd.readouterr().err
+
+
+def test_no_option_is_suggested_that_a_command_does_not_have(capfd):
+    assert leave("info", "a", "--force") == 2
+    assert "--overwrite" not in capfd.readouterr().err

@@ -5,15 +5,20 @@ import logging
 import os
 import pty
 import re
+import shlex
 import subprocess
+import sys
 from itertools import count
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from streamgmm.cli.terminal import PHASES, is_verbose, log_to_file
 from streamgmm.errors import OutputError
 
-from ..images import PHOTO
+from ..conftest import random_mixture
+from ..images import PHOTO, write_tiff
 from .commands import COMMAND, ENVIRONMENT, leave, write_pages
 
 
@@ -114,6 +119,103 @@ def test_a_log_that_cannot_be_written_is_an_error_of_the_output(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+# --- What cannot be told changes nothing ---
+
+
+def in_a_shell(command, folder):
+    """Run a line of a shell where $S is the command: its exit code, and what it printed."""
+    command = command.replace("$S", shlex.join(COMMAND)).replace("$PHOTO", str(PHOTO))
+    ended = subprocess.run(
+        ["bash", "-c", command], capture_output=True, encoding="utf-8", env=ENVIRONMENT, cwd=folder, timeout=120
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize("away", ["2>/dev/full", pytest.param("2>&-", marks=pytest.mark.slow), "2>&- >&- <&-"])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("quantize $PHOTO out.tif -k 4 --method stream --max-iter 1 --tol 0 -v", 0),
+        ("quantize $PHOTO out.tif -k 4 --range 0,1", 2),
+        ("quantize gone.tif out.tif", 3),
+        ("quantize $PHOTO gone/out.tif", 4),
+        ("quantize $PHOTO out.tif -k 4 --method stream --max-iter 1 --tol 0 --strict", 6),
+        ("quantize $PHOTO out.tif --colours 4", 2),
+        ("quantize masked.tif out.tif --nodata 0", 0),  # with a warning
+    ],
+)
+def test_the_exit_code_is_the_same_whether_messages_can_be_written(command, code, away, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    write_tiff(tmp_path / "masked.tif", np.zeros((40, 50, 1), np.uint8))
+    assert leave(*command.replace("$PHOTO", str(PHOTO)).replace("out.tif", "here.tif").split()) == code
+    assert capfd.readouterr().err != ""
+    assert in_a_shell(f"$S {command} {away}", tmp_path) == (code, "", "")
+    made, expected = tmp_path / "out.tif", tmp_path / "here.tif"
+    assert made.exists() == expected.exists() == (code == 0)
+    assert code != 0 or made.read_bytes() == expected.read_bytes()
+
+
+def test_no_file_takes_the_place_of_a_closed_descriptor(tmp_path):
+    """What libraries print there would be written into it."""
+    program = "import os, sys; from streamgmm.cli.terminal import best_effort\n"
+    program += "with best_effort():\n    print(os.open('out', os.O_CREAT | os.O_RDWR), file=open(3, 'w'))"
+    command = f"{shlex.join([sys.executable, '-c', program])} 3>told 2>&- >&- <&-"
+    assert in_a_shell(command, tmp_path)[0] == 0
+    assert int((tmp_path / "told").read_text(encoding="utf-8")) > 3
+
+
+def test_what_standard_output_does_not_take_is_an_error(tmp_path):
+    for command in ("info $PHOTO", "info $PHOTO --json", "quantize $PHOTO out.tif -k 4 --report - --overwrite"):
+        code, _, error = in_a_shell(f"$S {command} >/dev/full", tmp_path)
+        assert (code, error.count("\n")) == (4, 1)
+        assert error.startswith("streamgmm: standard output: cannot be written (no space left on device)")
+        assert in_a_shell(f"$S {command} >&-", tmp_path)[0] == 4
+
+
+def test_a_report_goes_where_it_is_sent(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    quantize = "$S quantize $PHOTO out.tif -k 4 --overwrite --report"
+    for command in (
+        f"{quantize} /dev/stdout",
+        f"{quantize} /dev/stderr 2>&1",
+        f"{quantize} >(cat); wait; sleep 0.3",
+        f"cat pipe & {quantize} pipe; wait",
+        f"{quantize} /dev/fd/3 3>told; cat told",
+        f"ln -sf /dev/stdout link; {quantize} link; test -L link",
+    ):
+        code, output, error = in_a_shell(command, tmp_path)
+        assert (code, error) == (0, "")
+        assert json.loads(output)["output"] == "out.tif"
+    assert (tmp_path / "pipe").is_fifo()
+    assert in_a_shell(f"{quantize} /dev/null", tmp_path) == (0, "", "")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_model_and_a_palette_go_where_they_are_sent(tmp_path):
+    code, output, error = in_a_shell("$S fit $PHOTO -o /dev/stdout -k 4", tmp_path)
+    assert (code, error, json.loads(output)["n_components"]) == (0, "", 4)
+    (tmp_path / "p.gpl").symlink_to("/dev/stdout")
+    code, output, error = in_a_shell("$S quantize $PHOTO out.tif -k 4 --palette-out p.gpl", tmp_path)
+    assert (code, error, output.splitlines()[0]) == (0, "", "GIMP Palette")
+
+
+IMAGES = ["quantize $PHOTO {}", "apply model.json $PHOTO {}", "quantize $PHOTO out.tif --confidence {}"]
+
+
+@pytest.mark.parametrize("command", IMAGES)
+def test_an_image_is_not_sent_there(command, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.json").write_text(random_mixture(4, 3).to_json(), encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe")
+    before = set(tmp_path.iterdir())
+    for name in ("/dev/null", "pipe", "/dev/stdout", "-", "out.png", "out.json"):
+        assert leave(*command.format(name).replace("$PHOTO", str(PHOTO)).split(), "--overwrite") in (2, 4)
+        output, error = capfd.readouterr()
+        assert (output, error.count("\n")) == ("", 1)
+        assert re.search("name a(nother| file)|choose a name that ends in .tif", error)
+        assert set(tmp_path.iterdir()) == before
+
+
 # --- A terminal ---
 
 
@@ -162,3 +264,16 @@ def test_an_error_on_a_terminal_is_one_line_after_the_bars(tmp_path):
     assert (output, code) == ("", 3)
     assert shown.count("absent.tif") == 1
     assert shown.endswith(f"streamgmm: {tmp_path}/absent.tif: no such file or directory\r\n")
+
+
+def test_what_has_not_converged_is_told_at_the_end_on_a_terminal(tmp_path):
+    options = ["-k", "4", "--method", "stream", "--max-iter", "1", "--tol", "0"]
+    told = f"streamgmm: {PHOTO}: not converged after 1 iterations; raise --max-iter or --tol"
+    shown, output, code = on_a_terminal("quantize", PHOTO, tmp_path / "out.tif", *options)
+    assert (output, code) == ("", 0)
+    assert shown.rstrip().endswith(told)
+    assert shown.count("not converged") == 1
+    shown, output, code = on_a_terminal("quantize", PHOTO, tmp_path / "out.tif", "--overwrite", "-v", *options)
+    assert (code, shown.count("not converged")) == (0, 1)
+    quiet = subprocess.run([*COMMAND, "fit", PHOTO, "-o", tmp_path / "m.json", *options], capture_output=True, env=ENVIRONMENT)
+    assert (quiet.returncode, quiet.stderr) == (0, b"")

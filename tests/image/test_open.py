@@ -17,7 +17,7 @@ from streamgmm.image.array import ArrayImage
 from streamgmm.image.open import open_image, open_images
 from streamgmm.options import ReadOptions
 
-from ..conftest import shared_file
+from ..conftest import random_mixture, shared_file
 from ..images import pixels_of, read_checked, smooth, write_tiff
 from .gdal import write_gdal
 
@@ -28,8 +28,27 @@ quantize = partial(streamgmm.quantize, threads=1, n_components=4)
 
 @pytest.mark.parametrize("source", [None, 5, [[1, 2], [3, 4]], b"a.tif"])
 def test_a_source_is_a_path_or_an_array(source):
-    with pytest.raises(OptionError, match=f"a path or an array, not {type(source).__name__}"):
+    message = f"an image is a path or an array, not {type(source).__name__}: "
+    with pytest.raises(OptionError, match=message):
         open_image(source)
+    for function in (streamgmm.fit_image, partial(streamgmm.quantize, dst="out.tif")):
+        with pytest.raises(OptionError, match=message):
+            function([source] if function is streamgmm.fit_image else source)
+    with pytest.raises(OptionError, match=message):
+        streamgmm.apply(random_mixture(3, 3), source, "out.tif")
+
+
+@pytest.mark.parametrize("model", [None, 5, b"model.json", {}])
+def test_a_model_is_a_mixture_or_a_path(model):
+    with pytest.raises(OptionError, match=r"model is a .*; give a Mixture, or the path of a model file"):
+        streamgmm.apply(model, smooth(20, 30), "out.tif")
+
+
+@pytest.mark.parametrize("path", [None, 5, b"out.tif"])
+def test_an_output_is_a_path(path):
+    for function in (streamgmm.quantize, partial(streamgmm.apply, random_mixture(3, 3))):
+        with pytest.raises(OptionError, match=r"dst is .*; write a path"):
+            function(smooth(20, 30), path)
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp", "tiff"])
@@ -214,7 +233,7 @@ def test_a_picture_of_16_bits_gets_the_colors_of_its_8_bits(options, tmp_path):
     np.testing.assert_array_equal(pixels_of(path), wide)
     n_colors = len(np.unique(pixels.reshape(-1, 3), axis=0))
     for source, name in [(pixels, "narrow"), (path, "fitted")]:
-        quantize(source, tmp_path / f"{name}.tif", n_components=n_colors)
+        quantize(source, tmp_path / f"{name}.tif", n_components=n_colors, range="type")
     colors = [
         palette.T[labels] for labels, palette in (labels_and_palette(tmp_path / f"{n}.tif") for n in ("narrow", "fitted"))
     ]

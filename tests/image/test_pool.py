@@ -254,6 +254,13 @@ def test_an_image_is_read_the_same_in_another_process(kind, nodata, tmp_path, po
     np.testing.assert_array_equal(valid, ~np.isnan(holed()).any(axis=-1))
 
 
+@pytest.mark.parametrize(("dtype", "units"), [(np.int16, (1, 32_768)), (np.uint16, (1, 0)), (np.float32, (1, 0))])
+def test_an_image_of_a_pool_has_the_units_of_its_file(dtype, units, tmp_path, pool):
+    source = written(tmp_path / "image.tif", smooth(40, 50).astype(dtype))
+    for image in pool.open([source, smooth(40, 50).astype(dtype)], ReadOptions(), BUDGET):
+        assert image.units == pickle.loads(pickle.dumps(image)).units == units
+
+
 def test_an_image_is_little_more_than_the_name_of_its_file(tmp_path, pool):
     """However large it is, and whatever is known of it."""
     tags = [(700, 1, 30_000, b"<rdf:RDF>".ljust(30_000), True)]

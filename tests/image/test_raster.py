@@ -1,10 +1,15 @@
 """PNG, JPEG and WebP are read as Pillow shows them, and what they say of themselves is kept or named."""
 
 import io
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from streamgmm.errors import ImageReadError, MemoryBudgetError, OptionError
@@ -12,7 +17,7 @@ from streamgmm.image.metadata import Metadata
 from streamgmm.image.open import open_image
 from streamgmm.image.raster import _carried_over as carried_over
 
-from ..images import posterized, read, smooth, whole
+from ..images import posterized, read, read_checked, smooth, whole
 from .tagged import GRAY_PROFILE, LAB_PROFILE, PACKET, RGB_PROFILE
 
 # Mode of the file -> mode with the samples that are fitted, and alpha behind them.
@@ -250,3 +255,84 @@ def test_damaged_exif_raises_nothing():
     metadata = carried_over(opened("PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", dpi=(300, 200)))
     assert metadata.dropped == ("Exif",)
     assert metadata.resolution == pytest.approx((300, 200), abs=0.01)
+
+
+# --- A program around it ---
+
+
+def test_nothing_of_pillow_is_changed_while_an_image_is_decoded(tmp_path, monkeypatch):
+    picture("L").save(path := tmp_path / "image.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    seen, load = [], ImageFile.ImageFile.load
+
+    def loading(image):
+        seen.append(Image.MAX_IMAGE_PIXELS)
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(path)  # as another thread of a service might
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", loading)
+    assert open_image(path).shape == (23, 37, 1)
+    assert set(seen) == {100}
+
+
+def test_two_images_are_decoded_at_once(tmp_path, monkeypatch):
+    picture("L").save(path := tmp_path / "image.png")
+    both, load = threading.Barrier(2, timeout=30), ImageFile.ImageFile.load
+
+    def loading(image):
+        both.wait()
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", loading)
+    with ThreadPoolExecutor(2) as pool:
+        assert [image.shape for image in pool.map(open_image, [path, path])] == [(23, 37, 1)] * 2
+
+
+def read_in_a_fork(path):
+    child = os.fork()
+    if not child:
+        os._exit(open_image(path).shape[0])
+    for _ in range(600):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_child_that_is_forked_while_an_image_is_decoded_reads_others(tmp_path, monkeypatch):
+    picture("L").save(path := tmp_path / "image.png")
+    begun, forked, load = threading.Event(), threading.Event(), ImageFile.ImageFile.load
+
+    def loading(image):
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            forked.wait(30)
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", loading)
+    with ThreadPoolExecutor(1) as pool:
+        decoded = pool.submit(open_image, path)
+        begun.wait(30)
+        assert read_in_a_fork(path) == 23
+        forked.set()
+        assert decoded.result().shape == (23, 37, 1)
+
+
+# --- Images of Pillow ---
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "I;16", "CMYK"])
+def test_an_image_of_pillow_is_read_as_its_file(mode, tmp_path):
+    image = picture("RGB").convert("L").convert(mode) if mode in ("1", "P") else picture(mode)
+    image.save(path := tmp_path / ("image.jpg" if mode == "CMYK" else "image.png"))
+    with Image.open(path) as opened:
+        expected, given = read_checked(path), read_checked(opened)
+    np.testing.assert_array_equal(given.pixels, expected.pixels)
+    assert (given.valid is None) == (expected.valid is None)
+    if given.valid is not None:
+        np.testing.assert_array_equal(given.valid, expected.valid)

@@ -1,6 +1,7 @@
 """Whatever type samples are stored in, in files and arrays: their colors, bands, alpha and nodata are those promised."""
 
 import pickle
+from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,8 @@ from streamgmm.errors import OptionError
 from streamgmm.image.image import MaskedPixels
 from streamgmm.image.open import open_image
 from streamgmm.image.samples import Interpretation, chosen_bands, expansion, full_value, sample_value
+from streamgmm.jobs.sampling import TAIL
+from streamgmm.model.space import SampleSpace
 
 from ..images import pixels_of, random_samples, read_checked, smooth, with_tags, write_tiff
 from .gdal import read_gdal, write_gdal
@@ -128,6 +131,55 @@ def test_packed_integers_are_spread_from_the_maximum_of_their_bits(bits, options
         assert (colors[0, 1] == full).all()
 
 
+# --- Units
+
+
+def units_of(source, **options):
+    with closing(open_image(source, **options)) as image:
+        return image.units
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [("b1", (255, 0)), ("u1", (1, 0)), ("i1", (1, 128)), ("u2", (1, 0)), ("i2", (1, 32_768)), (">i2", (1, 32_768))]
+    + [(dtype, (1, 0)) for dtype in ("u4", "i4", "u8", "i8", "f2", "f4", "f8")],
+)
+def test_units_are_what_1_and_0_become(dtype, expected, tmp_path):
+    stored = noise(2, "u1").astype(dtype)
+    path = write_tiff(tmp_path / "in.tif", stored, byteorder=">" if dtype[0] == ">" else "<")
+    for source in [stored] if dtype == "b1" else [stored, path]:  # in files, booleans are bits
+        assert units_of(source) == expected
+        gain, zero = expected
+        np.testing.assert_array_equal(pixels_of(source).astype(float), stored.astype(float) * gain + zero)
+
+
+@pytest.mark.parametrize("bits", [*range(1, 8), *range(9, 16)])
+def test_samples_of_few_bits_are_in_units_that_hold_for_all_of_them(bits, tmp_path):
+    """Up to the rounding of each: neighbors of 12 bits are 16 or 17 apart among 16."""
+    dtype = np.uint8 if bits < 8 else np.uint16
+    stored = np.arange(1 << bits, dtype=dtype).reshape(1 << bits // 2, -1)
+    path = tmp_path / "in.tif"
+    write(path, stored, bitspersample=bits, photometric="minisblack")
+    gain, zero = units_of(path)
+    assert (gain, zero) == (FULL[stored.itemsize] / ((1 << bits) - 1), 0)
+    np.testing.assert_allclose(pixels_of(path)[..., 0], stored * gain, atol=0.501)
+
+
+def test_colors_that_are_converted_have_units_of_their_own(tmp_path):
+    levels = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    write(tmp_path / "white.tif", levels, photometric="miniswhite", bitspersample=4)
+    colormap = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256) * 80
+    write(tmp_path / "palette.tif", levels, photometric="palette", colormap=colormap)
+    assert [units_of(tmp_path / f"{name}.tif") for name in ("white", "palette")] == [(1, 0), (1, 0)]
+
+
+def test_the_units_of_pictures_are_their_samples(tmp_path):
+    for mode, pixels in {"L": noise(1, "u1")[..., 0], "RGB": noise(3, "u1"), "I;16": noise(1, "u2")[..., 0]}.items():
+        Image.fromarray(pixels).save(path := tmp_path / f"{mode[0]}.png")
+        assert units_of(path) == (1, 0)
+        np.testing.assert_array_equal(pixels_of(path).squeeze(), pixels)
+
+
 # --- Bands
 
 
@@ -187,7 +239,8 @@ def test_floats_and_wide_integers_are_scaled_by_their_range(dtype, scale, tmp_pa
     for scaled, plain in zip(*(labels_and_palette(tmp_path / f"{name}.tif") for name in ("scaled", "plain")), strict=True):
         np.testing.assert_array_equal(scaled, plain)
     mixture, _ = fit_image(pixels)
-    assert mixture.space.range == (pixels.min(), pixels.max())
+    ends = np.quantile(pixels.reshape(-1, 3), [TAIL, 1 - TAIL], axis=0, method="inverted_cdf").astype(float)
+    assert mixture.space == SampleSpace(((ends.min(), ends.max()),) * 3)
 
 
 def test_a_model_of_floats_keeps_its_range_for_other_images(tmp_path):
@@ -421,6 +474,7 @@ def test_pixels_are_interpreted_one_by_one(bands, alpha, associated, nodata, see
         n_samples=2,
         expand=None,
         convert=None,
+        stored=np.dtype(np.uint8),
         dtype=np.dtype(np.uint8),
         bands=bands,
         alpha=alpha,
@@ -437,3 +491,95 @@ def test_pixels_are_interpreted_one_by_one(bands, alpha, associated, nodata, see
         assert shown == (True if valid is None else valid[place])
         if shown:
             np.testing.assert_array_equal(pixels[place], colors)
+
+
+# --- Nodata as programs write it ---
+
+LEAST = float(np.finfo(np.float32).min)
+WRITTEN = {
+    "to the digit": (LEAST, "-3.4028234663852886e+38"),
+    "by ESRI": (LEAST, "-3.40282306073709653e+38"),
+    "with seven digits": (LEAST, "-3.402823e+38"),
+    "with six": (LEAST, "-3.40282e+38"),
+    "with two": (LEAST, "-3.4e+38"),
+    "as itself": (-3.4e38, "-3.39999999999999996e+38"),
+    "with a comma": (-9999.0, "-9999,0"),
+    "between spaces": (-9999.0, " -9999 "),
+    "with few digits": (0.1, "0.1"),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("how", WRITTEN)
+def test_nodata_is_known_however_a_program_writes_it(how, dtype, tmp_path):
+    fill, tag = WRITTEN[how]
+    pixels = np.random.default_rng(0).random((40, 60, 1), np.float32).astype(dtype) * 60 - 30
+    pixels[:10] = np.float32(fill)
+    tags = [(42113, 2, None, tag, True)]
+    tifffile.imwrite(tmp_path / "image.tif", pixels[:, :, 0], photometric="minisblack", metadata=None, extratags=tags)
+    _, valid = read_checked(tmp_path / "image.tif")
+    if how == "with few digits" and dtype == np.float64:
+        assert valid is None  # 0.1 of 32 bits is another number
+        return
+    np.testing.assert_array_equal(valid, pixels[:, :, 0] > -100 if fill < 0 else pixels[:, :, 0] != np.float32(fill))
+
+
+def test_a_limit_of_more_bits_is_one_of_these(tmp_path):
+    pixels = np.random.default_rng(0).random((40, 60, 1), np.float32)
+    pixels[:10] = LEAST
+    tags = [(42113, 2, None, "-1.79769313486231571e+308", True)]
+    tifffile.imwrite(tmp_path / "image.tif", pixels[:, :, 0], photometric="minisblack", metadata=None, extratags=tags)
+    assert read_checked(tmp_path / "image.tif")[1].sum() == 30 * 60
+
+
+def test_numbers_that_are_near_nodata_are_not_nodata(tmp_path):
+    """No more than two units in the last place are."""
+    value = np.float32(1234.5)
+    near = [value]
+    for _ in range(4):
+        near.append(np.nextafter(near[-1], np.float32(np.inf)))
+    _, valid = read_checked(np.array([near], np.float32), nodata=float(value))
+    np.testing.assert_array_equal(valid[0], [False, False, False, True, True])
+
+
+# --- Which sample is alpha ---
+
+
+def test_a_sample_is_alpha_where_that_is_said(tmp_path):
+    """Some programs write RGBA whose ExtraSamples (tag 338) say nothing."""
+    pixels = smooth(40, 60, 4)
+    pixels[:10, :, 3] = 0
+    write_tiff(path := tmp_path / "image.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
+    for source in (path, pixels):
+        shown, valid = read_checked(source, alpha=4)
+        np.testing.assert_array_equal(shown, pixels[..., :3])
+        np.testing.assert_array_equal(valid, pixels[..., 3] != 0)
+        assert pixels_of(source).shape == pixels.shape
+    first, valid = read_checked(pixels, alpha=1)
+    np.testing.assert_array_equal(first, pixels[..., 1:])
+    np.testing.assert_array_equal(np.ones_like(pixels[..., 0], bool) if valid is None else valid, pixels[..., 0] != 0)
+
+
+def test_no_sample_is_alpha_where_that_is_said(tmp_path):
+    pixels = smooth(40, 60, 4)
+    pixels[:10, :, 3] = 0
+    write_tiff(path := tmp_path / "image.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(pixels_of(path, alpha="none"), pixels)
+    Image.fromarray(pixels).save(path := tmp_path / "image.png")
+    np.testing.assert_array_equal(pixels_of(path, alpha="none"), pixels)
+
+
+@pytest.mark.parametrize("alpha", [5, 9])
+def test_an_alpha_that_is_not_there_is_refused(alpha, tmp_path):
+    write_tiff(path := tmp_path / "image.tif", smooth(40, 60, 4), photometric="rgb", extrasamples=["unspecified"])
+    for source in (path, smooth(40, 60, 4)):
+        with pytest.raises(OptionError, match=f"alpha is {alpha}; pixels have 4 samples"):
+            open_image(source, alpha=alpha)
+    with pytest.raises(OptionError, match="alpha is 1; pixels have 1 samples"):
+        open_image(smooth(40, 60, 1), alpha=1)
+
+
+@pytest.mark.parametrize("alpha", ["", "last", 0, -1, 1.5, True, [4]])
+def test_an_alpha_that_makes_no_sense_is_refused(alpha):
+    with pytest.raises(OptionError, match=r"alpha is .*; write the number of a sample, from 1, or none"):
+        open_image(smooth(40, 60, 4), alpha=alpha)

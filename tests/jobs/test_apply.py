@@ -79,17 +79,16 @@ def test_a_model_of_other_bands_is_refused(bands, model, tmp_path):
 def float_model():
     """A model of floats in [-50, 150]."""
     pixels = smooth(60, 70).astype(np.float32) / 255
-    pixels[0, 0], pixels[1, 1] = 0, 1
-    return fit_image(pixels * 200 - 50, n_components=4)[0]
+    return fit_image(pixels * 200 - 50, n_components=4, range=(-50, 150))[0]
 
 
 def test_a_model_of_floats_serves_floats_of_any_range(float_model, tmp_path):
-    assert float_model.space.range == (-50, 150)
+    assert float_model.space.range == ((-50, 150),) * 3
     pixels = smooth(80, 90, seed=1).astype(np.float64) * 2 - 250  # some lie below the range
     report = apply(float_model, pixels, path := tmp_path / "out.tif")
     labels = naive.labels((pixels.reshape(-1, 3) + 50) / 200, naive_model(float_model.to_dict()))
     assert (tifffile.imread(path).reshape(-1) != labels).mean() < 1e-3
-    assert report.model["range"] == [-50, 150]
+    assert report.model["range"] == [[-50, 150]] * 3
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [(np.uint8, "integers of up to 16 bits"), (np.int16, "integers of up to 16 bits")])

@@ -18,7 +18,7 @@ quantize = partial(streamgmm.quantize, threads=1)
 def test_progress_is_told_of_each_phase(method, tmp_path):
     seen = defaultdict(list)
     report = quantize(PHOTO, tmp_path / "out.tif", method=method, progress=lambda phase, *done: seen[phase].append(done))
-    assert list(seen) == ["compile", "count" if method == "exact" else "sample", "seed", "fit", "label", "write"]
+    assert list(seen) == ["compile", "sample" if method == "stream" else "count", "seed", "fit", "label", "write"]
     assert seen.keys() == report.seconds.keys()
     for steps in seen.values():
         assert steps[0][0] == 0

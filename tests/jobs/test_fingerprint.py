@@ -57,13 +57,16 @@ def test_pieces_are_told_from_each_other(tmp_path):
     assert content(path) != first
 
 
-def test_a_file_is_known_wherever_it_is_and_whenever_it_was_written(tmp_path):
+def test_a_file_is_known_wherever_it_is(tmp_path):
     (tmp_path / "deeper").mkdir()
     paths = [tmp_path / "a.tif", tmp_path / "deeper" / "b.tif"]
     for path in paths:
         path.write_bytes(b"the same" * 1000)
-    os.utime(paths[1], ns=(10**18, 10**18))
+    for path in paths:
+        os.utime(path, ns=(10**18, 10**18))
     assert content(paths[0]) == content(paths[1])
+    os.utime(paths[1], ns=(10**18, 10**18 + 1))
+    assert content(paths[0]) != content(paths[1])
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

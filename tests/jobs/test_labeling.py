@@ -1,7 +1,5 @@
 """Every pixel gets its label in every output, at every level, and all files appear together."""
 
-import errno
-import os
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -12,15 +10,15 @@ import rasterio
 import tifffile
 
 import streamgmm
-from streamgmm.errors import OutputError, QualityError
+from streamgmm.errors import QualityError
 from streamgmm.image.array import ArrayImage
 from streamgmm.image.output.codec import decode_tile
 from streamgmm.image.output.pyramid import reduce_labels
 from streamgmm.image.tiles import TileGrid, Window
-from streamgmm.jobs import labeling as module
 from streamgmm.jobs.labeling import LabelingOptions, LabelTiles, Layer
 from streamgmm.jobs.passes.blocks import Block
 from streamgmm.jobs.specs import confidence_spec, image_spec
+from streamgmm.model.display import Display
 from streamgmm.model.labels import classify, confidence
 from streamgmm.model.palette import palette_of
 from streamgmm.model.space import BY_TYPE
@@ -40,9 +38,9 @@ MASKED = np.ma.array(PIXELS, mask=MASK[:, :, None].repeat(3, axis=2))
 
 
 def test_files_beside_an_output_are_named_after_it():
-    assert LabelingOptions().beside("out.tif") == [Path("out.tif")]
+    assert LabelingOptions().paths("out.tif") == ([Path("out.tif")], [])
     options = LabelingOptions(confidence="sure.tif", palette_out=Path("x.gpl"))
-    assert options.beside(Path("out.tif")) == [Path("out.tif"), Path("x.gpl"), Path("sure.tif")]
+    assert options.paths(Path("out.tif")) == ([Path("out.tif"), Path("sure.tif")], [Path("x.gpl")])
 
 
 # --- Tiles ---
@@ -55,7 +53,8 @@ def test_tiles_of_blocks_are_the_labels_of_their_pixels(masked):
     specs = image_spec(image, palette_of(MIXTURE), masked, options), confidence_spec(image, masked, options)
     labelers = partial(classify, mixture=MIXTURE), partial(confidence, mixture=MIXTURE)
     layers = tuple(Layer(label, spec, 100) for label, spec in zip(labelers, specs, strict=True))
-    task, found, error = LabelTiles(BY_TYPE, np.dtype(np.uint8), layers, MIXTURE), np.full((2, 90, 110), 99, np.uint8), 0
+    task = LabelTiles(BY_TYPE, np.dtype(np.uint8), layers, Display.of(MIXTURE))
+    found, error = np.full((2, 90, 110), 99, np.uint8), 0
     for number, window in enumerate(TileGrid(Window(0, 0, 90, 110), (64, 64))):
         part = task(Block(image, window, 0, number))
         assert part.n_valid == window.height * window.width - (MASK[window.slices].sum() if masked else 0)
@@ -120,51 +119,11 @@ def test_the_confidence_is_the_largest_responsibility_at_the_same_place(placed):
 
 # --- Files ---
 
-OUTPUTS = {"confidence": "sure.tif", "palette_out": "palette.gpl"}
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def names(folder):
-    return {path.name for path in folder.iterdir()}
-
-
-def test_files_appear_together_the_output_first(folder, monkeypatch):
-    seen, replace = [], os.replace
-
-    def replaced(source, target):
-        seen.append((str(target), names(folder) & {"out.tif", "sure.tif", "palette.gpl"}))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", replaced)
-    apply(MIXTURE, PIXELS, "out.tif", **OUTPUTS)
-    assert [name for name, _ in seen] == ["out.tif", "sure.tif", "palette.gpl"]
-    assert seen[0][1] == set()
-    assert names(folder) == {"out.tif", "sure.tif", "palette.gpl"}
-
-
-@pytest.mark.parametrize("failing", ["out.tif", "sure.tif", "palette.gpl"])
-def test_where_one_cannot_be_written_none_appears_and_it_is_named(failing, folder, monkeypatch):
-    def fail(path):
-        if Path(path).name == failing:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    assemble, write_text = module.assemble_tiff, Path.write_text
-    monkeypatch.setattr(module, "assemble_tiff", lambda part, path, *more: fail(path) or assemble(part, path, *more))
-    monkeypatch.setattr(
-        Path,
-        "write_text",
-        lambda self, *more, **options: (
-            fail(self.name.split(".part")[0].removeprefix(".streamgmm.")) or write_text(self, *more, **options)
-        ),
-    )
-    with pytest.raises(OutputError, match=f"^{failing}: cannot be written .no space left on device"):
-        apply(MIXTURE, PIXELS, "out.tif", **OUTPUTS)
-    assert names(folder) == set()
 
 
 @pytest.mark.parametrize("strict", [False, True])

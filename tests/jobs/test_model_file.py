@@ -1,6 +1,7 @@
 """A model file is a whole model, or is refused with what is wrong with it."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from streamgmm.errors import ModelError
 from streamgmm.jobs.model_file import load_model
 
+from ..cli.commands import leave
 from ..conftest import random_mixture
 
 
@@ -94,3 +96,16 @@ def test_a_damaged_model_is_refused(name, model_file):
 def test_a_model_file_that_is_absent_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"absent\.json: no such file or directory"):
         load_model(tmp_path / "absent.json")
+
+
+def test_a_model_file_may_begin_with_a_byte_order_mark(model_file):
+    expected = load_model(model_file)
+    model_file.write_bytes(b"\xef\xbb\xbf" + model_file.read_bytes())
+    assert load_model(model_file).to_dict() == expected.to_dict()
+    assert leave("info", model_file) == 0
+
+
+def test_a_model_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(ModelError, match=r"pipe\.json: not a regular file"):
+        load_model(tmp_path / "pipe.json")

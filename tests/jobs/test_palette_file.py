@@ -11,6 +11,7 @@ import tifffile
 
 import streamgmm
 from streamgmm.jobs.palette_file import palette_text
+from streamgmm.model.display import Display
 from streamgmm.model.space import SampleSpace
 
 from ..conftest import PHOTO, random_mixture
@@ -59,6 +60,7 @@ def test_a_palette_in_json_has_means_and_counts(quantized):
     folder, report, labels, colors = quantized
     palette = json.loads((folder / "palette.json").read_text(encoding="utf-8"))
     assert palette["nodata"] == report.nodata == 5
+    assert (palette["range"], palette["display_bands"], palette["display_range"]) == (None, [1, 2, 3], [0, 255])
     assert [tuple(color["rgb"]) for color in palette["colors"]] == colors
     assert [color["mean"] for color in palette["colors"]] == report.model["means"]
     assert [color["pixels"] for color in palette["colors"]] == np.bincount(labels.reshape(-1), minlength=6)[:5].tolist()
@@ -80,13 +82,14 @@ COUNTS = np.array([5.0, 2.0**53])
 @pytest.mark.parametrize("change", [str.lower, str.upper])
 def test_a_suffix_chooses_the_text_to_the_letter(change, suffix, expected):
     path = Path("deep/palette" + change(suffix))
-    assert palette_text(path, PALETTE, random_mixture(2, 3), COUNTS, None) == expected
+    assert palette_text(path, PALETTE, random_mixture(2, 3), Display.of(random_mixture(2, 3)), COUNTS, None) == expected
 
 
 def test_json_tells_of_means_as_they_are_and_counts_as_whole_numbers():
-    mixture = replace(random_mixture(2, 3), space=SampleSpace((-5.0, 1e30)))
-    found = json.loads(palette_text(Path("x.json"), PALETTE, mixture, COUNTS, 2))
-    assert (found["nodata"], found["range"]) == (2, [-5, 1e30])
+    mixture = replace(random_mixture(2, 3), space=SampleSpace([(-5.0, 1e30), (0, 1), (-7, 7)]))
+    found = json.loads(palette_text(Path("x.json"), PALETTE, mixture, Display.of(mixture, (2,)), COUNTS, 2))
+    assert (found["nodata"], found["range"]) == (2, [[-5, 1e30], [0, 1], [-7, 7]])
+    assert (found["display_bands"], found["display_range"]) == ([3], [-7, 7])
     for index, color in enumerate(found["colors"]):
         mean = mixture.means[index].tolist()
         assert color == {"index": index, "rgb": PALETTE[index].tolist(), "mean": mean, "pixels": int(COUNTS[index])}
@@ -97,6 +100,6 @@ def test_of_an_image_that_is_all_masked_there_is_a_palette_of_nothing(suffix, tm
     nothing = np.ma.masked_all((20, 30, 3), np.uint8)
     streamgmm.quantize(nothing, tmp_path / "out.tif", palette_out=(path := tmp_path / f"palette{suffix}"))
     text = path.read_text(encoding="utf-8")
-    assert text == palette_text(path, np.empty((0, 3), np.uint8), None, np.empty(0), 0)
+    assert text == palette_text(path, np.empty((0, 3), np.uint8), None, None, np.empty(0), 0)
     if suffix == ".json":
-        assert json.loads(text) == {"nodata": 0, "range": None, "colors": []}
+        assert json.loads(text) == dict.fromkeys(("range", "display_bands", "display_range")) | {"nodata": 0, "colors": []}

@@ -11,7 +11,7 @@ import streamgmm
 from streamgmm.errors import OptionError
 
 from .. import naive
-from ..images import PHOTO, colors_of, naive_model, palette_of, posterized, psnr, smooth, write_tiff
+from ..images import PHOTO, colors_of, naive_model, palette_of, posterized, psnr, range_of, smooth, write_tiff
 
 # One thread is quickest for small images; that more give the same bytes is shown elsewhere.
 quantize, fit_image = partial(streamgmm.quantize, threads=1), partial(streamgmm.fit_image, threads=1)
@@ -29,7 +29,7 @@ def read(path):
 def check_output(pixels, path, report, valid=None):
     """Compare an output and its report with what plain NumPy makes of the model in the report; return the labels."""
     labels, color_map = read(path)
-    palette = palette_of(report.model)
+    palette = palette_of(report.model, report.display_range)
     np.testing.assert_array_equal(color_map[: len(palette)], palette)
     assert labels.shape == pixels.shape[:2]
     valid = np.ones(labels.shape, bool) if valid is None else valid
@@ -43,9 +43,10 @@ def check_output(pixels, path, report, valid=None):
     chosen = densities[np.arange(len(best)), of_valid]
     assert (best - chosen <= 1e-4 * np.maximum(1, abs(best))).all()  # equals may go either way
     assert report.colors_used == len(np.unique(of_valid))
-    shown = np.rint(np.clip(report.model["means"], 0, 1) * 255) / 255
-    error = np.mean((colors - shown[of_valid]) ** 2)
-    assert report.psnr_db == (pytest.approx(-10 * np.log10(error), abs=1e-4) if error > 1e-15 else None)
+    ends = report.display_range or (0, np.iinfo(pixels.dtype).max)
+    levels = naive.shown(pixels[valid][:, [0, 1, 2] if pixels.shape[2] >= 3 else [0, 0, 0]], *ends)
+    error = np.mean((levels - palette[of_valid]) ** 2)
+    assert report.psnr_db == (pytest.approx(10 * np.log10(255**2 / error), abs=1e-4) if error > 1e-10 else None)
     return labels
 
 
@@ -86,7 +87,7 @@ FLOATS = {
 def test_floats_and_wide_integers_get_the_colors_of_their_model(name, method, tmp_path):
     pixels = FLOATS[name](smooth(130, 170) / 255)
     report = quantize(pixels, path := tmp_path / "out.tif", n_components=6, method=method)
-    assert report.model["range"] == [pixels.min(), pixels.max()]
+    assert report.model["range"] == range_of(pixels)
     assert report.method == method
     check_output(pixels, path, report)
 
@@ -96,7 +97,7 @@ def test_what_is_infinite_or_no_number_is_masked_and_in_no_range(tmp_path):
     pixels[3, 4, 1], pixels[50:60, 7], pixels[80, 90:100] = np.nan, np.inf, -np.inf
     valid = np.isfinite(pixels).all(axis=2)
     report = quantize(pixels, path := tmp_path / "out.tif", n_components=6)
-    assert report.model["range"] == [pixels[valid].min(), pixels[valid].max()]
+    assert report.model["range"] == range_of(pixels[valid])
     check_output(pixels, path, report, valid)
 
 
@@ -118,11 +119,21 @@ def test_an_image_of_few_other_colors_comes_back_exactly(bands, dtype, n_colors,
     check_lossless(pixels, path, report, n_colors)
 
 
+@pytest.mark.parametrize(("bands", "method"), [(1, "lossless"), (2, "classes"), (3, "lossless"), (4, "classes")])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_it_is_lossless_only_where_all_bands_are_shown(dtype, bands, method, tmp_path):
+    report = quantize(posterized(90, 70, 16, bands, dtype), tmp_path / "out.tif")
+    assert (report.method, report.n_components, report.colors_used) == (method, 16, 16)
+    turned = quantize(posterized(90, 70, 16, bands, dtype), tmp_path / "out.tif", display_bands=(1,), overwrite=True)
+    assert turned.method == ("lossless" if bands == 1 else "classes")
+
+
 def check_lossless(pixels, path, report, n_colors):
     labels, color_map = read(path)
     shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, [0, 0, 0]]
     np.testing.assert_array_equal(color_map[labels], shown // (np.iinfo(pixels.dtype).max // 255))
-    assert (report.method, report.converged, report.psnr_db) == ("lossless", True, None)
+    method = "lossless" if pixels.shape[2] in (1, 3) and report.display_range is None else "classes"
+    assert (report.method, report.converged, report.psnr_db) == (method, True, None)
     assert report.colors_used == report.n_components == report.distinct_colors == n_colors
     counts = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0, return_counts=True)[1]
     np.testing.assert_allclose(report.model["weights"], np.sort(counts)[::-1] / counts.sum())
@@ -244,6 +255,7 @@ def test_components_stand_by_falling_weight(tmp_path):
 
 def test_minibatch_tells_how_much_it_read(tmp_path, monkeypatch):
     monkeypatch.setattr("streamgmm.jobs.passes.blocks.BLOCK_PIXELS", 1 << 10)
+    monkeypatch.setattr("streamgmm.jobs.sampling.SAMPLE_BLOCKS", 64)
     pixels = smooth(1024, 1024)  # 1,024 places
     report = quantize(pixels, path := tmp_path / "out.tif", n_components=4, method="minibatch")
     assert report.method == "minibatch"
@@ -262,7 +274,7 @@ OPTIONS = {
     "max_iter": (0, r"max-iter is 0; at least 1 is needed"),
     "tol": (-1e-3, r"tol is -0.001; it must be 0 or more"),
     "tol ": (float("nan"), r"tol is nan; it must be 0 or more"),
-    "reg_covar": (-1, r"reg-covar is -1; it must be 0 or more"),
+    "reg_covar": (-1, r"reg-covar is -1; write auto, or a variance"),
     "seed": (-1, r"seed is -1; it must be 0 or more"),
     "compression": ("jpeg", r"compression is 'jpeg'; choose deflate, none, lzw, zstd, packbits"),
     "tile_size": (100, r"tile-size is 100; TIFF asks for a multiple of 16"),

@@ -102,7 +102,7 @@ def test_what_was_taken_over_is_told_in_pixels_of_each_phase(method, tmp_path, m
         quantize(source, tmp_path / "out.tif", progress=interrupt, **options)
     report = quantize(source, tmp_path / "out.tif", **options)
     assert 0 < report.resumed.pop("label") <= 256 * 256 / 2
-    first = "count" if method == "exact" else "sample"
+    first = "sample" if method == "stream" else "count"
     assert report.resumed == {phase: report.pixels[phase] for phase in (first, "fit")}
 
 

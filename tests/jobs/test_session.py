@@ -37,7 +37,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def job(*outputs, sources=("a.tif",), models=(), facts=(), **options):
-    return open_job(sources, list(map(Path, outputs)), JobOptions(threads=1, **options), *facts, models=list(map(Path, models)))
+    return open_job(
+        sources, list(map(Path, outputs)), [], JobOptions(threads=1, **options), *facts, models=list(map(Path, models))
+    )
 
 
 def enter(*outputs, **options):
@@ -205,14 +207,23 @@ def test_a_job_that_fails_leaves_nothing(folder, begun):
 
 def test_a_job_that_goes_on_may_replace_what_it_has_written(folder):
     interrupted("out.tif", "sure.tif")
-    Path("out.tif").write_bytes(b"by the run before, which was killed before the other")
+    Path("out.tif").write_bytes(b"II*\0...streamgmm 0.1.0\0, by the run before, which was killed before the other")
     assert goes_on("out.tif", "sure.tif")
+
+
+@pytest.mark.parametrize("name", ["out.tif", "sure.tif"])
+def test_a_job_that_goes_on_replaces_nothing_else(name, folder):
+    interrupted("out.tif", "sure.tif")
+    Path(name).write_text("streamgmm 0.1.0 made a nice picture of this", encoding="utf-8")
+    with pytest.raises(OutputError, match=f"{name}: exists"):
+        goes_on("out.tif", "sure.tif")
+    assert Path(name).read_text(encoding="utf-8").endswith("of this")
 
 
 def test_of_arrays_nothing_is_saved(folder, begun):
     with job("out.tif", sources=[smooth(30, 40)]) as session:
         assert (session.checkpoint.folder, session.name) == (None, "array")
-        assert names(folder) == begun | {".streamgmm.out.tif.lock"}
+        assert names(folder) == begun | {".streamgmm.out.tif.lock", ".streamgmm.out.tif.holder"}
 
 
 # --- Passes ---
@@ -308,11 +319,14 @@ def test_a_file_that_changes_while_it_is_open_is_noticed(folder):
 def test_jobs_of_the_package_are_such_sessions(folder, monkeypatch):
     """A model that is applied is not overwritten, an output that exists is kept: the functions hand on what they are given."""
     mixture, _ = streamgmm.fit_image("a.tif", n_components=2, threads=1)
-    Path("model.json").write_text(mixture.to_json(), encoding="utf-8")
-    for beside in ({"confidence": "model.json"}, {"palette_out": "model.json"}):
-        with pytest.raises(OutputError, match=r"model\.json: is also the input"):
-            streamgmm.apply("model.json", "a.tif", "out.tif", overwrite=True, **beside)
+    for beside in ({"confidence": "model"}, {"palette_out": "model.json"}):
+        [model] = beside.values()
+        Path(model).write_text(mixture.to_json(), encoding="utf-8")
+        with pytest.raises(OutputError, match=f"{model}: is also the input"):
+            streamgmm.apply(model, "a.tif", "out.tif", overwrite=True, **beside)
+        Path("link").symlink_to(model)
         with pytest.raises(OptionError, match="two outputs have one name"):
-            streamgmm.quantize("a.tif", "model.json", overwrite=True, **beside)
+            streamgmm.quantize("a.tif", "link", overwrite=True, **beside)
+        Path("link").unlink()
     monkeypatch.setattr(module, "resumable", None)  # is not asked
     streamgmm.quantize("a.tif", "out.tif", n_components=2, resume=False)

@@ -1,5 +1,6 @@
 """An output has the tiles of its input where they are usable, and else those that are asked for."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,8 +11,11 @@ import streamgmm
 from streamgmm.errors import OptionError
 from streamgmm.image.array import ArrayImage
 from streamgmm.jobs import specs
+from streamgmm.jobs.passes.blocks import Blocks
+from streamgmm.model.space import BY_TYPE, SampleSpace
 from streamgmm.options import OutputOptions
 
+from ..conftest import random_mixture
 from ..images import PHOTO, smooth, write_tiff
 from .test_quantize import check_output
 
@@ -131,13 +135,39 @@ def test_how_sure_pixels_are_is_a_plain_image_beside(masked, image):
     assert (spec.resampling, spec.compression) == ("nearest", "lzw")
 
 
+def blocks_of(dtype, bands=4):
+    return Blocks([ArrayImage(np.zeros((2, 3, bands), dtype))])
+
+
 @pytest.mark.parametrize(("bands", "shown"), [(None, None), ((2,), (1,)), ((3, 2, 1), (2, 1, 0)), ((1, 1, 4), (0, 0, 3))])
 def test_bands_to_show_are_numbered_from_1(bands, shown):
-    assert specs.display_of(OutputOptions(display_bands=bands), 4) == shown
+    assert specs.shown_bands(OutputOptions(display_bands=bands), blocks_of(np.uint8)) == shown
 
 
 @pytest.mark.parametrize("bands", [(5,), (0,), (1, 2, 5), (-1, 1, 1)])
 def test_bands_that_are_not_there_are_refused(bands):
     message = f"display bands are {','.join(map(str, bands))}; the model has bands 1 to 4"
     with pytest.raises(OptionError, match=message):
-        specs.display_of(OutputOptions(display_bands=bands), 4)
+        specs.shown_bands(OutputOptions(display_bands=bands), blocks_of(np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint32])
+def test_floats_have_no_range_of_their_type(dtype):
+    with pytest.raises(OptionError, match=r"^display-range is type; samples are floats, or wider than 16 bits, and"):
+        specs.shown_bands(OutputOptions(display_range="type"), blocks_of(dtype))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ends"),
+    [(np.uint8, (0, 255)), (np.int8, (-128, 127)), (np.uint16, (0, 65_535)), (np.int16, (-32_768, 32_767)), (bool, (0, 1))],
+)
+def test_integers_are_shown_in_their_own_units(dtype, ends):
+    """Whatever model gives them their colors."""
+    for space in (BY_TYPE, SampleSpace([(300, 60_000)] * 4, (1, 0))):
+        mixture = replace(random_mixture(2, 4), space=space)
+        display = specs.display_of(OutputOptions(), mixture, blocks_of(dtype))
+        assert (display.by_type, display.range) == (True, ends)
+        given = specs.display_of(OutputOptions(display_range=ends, display_bands=(4,)), mixture, blocks_of(dtype))
+        assert (given.by_type, given.bands) == (True, (3, 3, 3))
+        narrow = specs.display_of(OutputOptions(display_range=(0, 0.5)), mixture, blocks_of(dtype))
+        assert (narrow.by_type, narrow.range) == (False, (0, 0.5))

@@ -22,7 +22,7 @@ def outputs(folder, n_outputs=2):
 
 
 def part(number, tiles, error=None):
-    distortion = None if error is None else Distortion(error, np.array([1.0, error]), 3, 255.0)
+    distortion = None if error is None else Distortion(error, np.array([1.0, error]))
     return Part(Finished({number: tiles}, distortion), 5)
 
 

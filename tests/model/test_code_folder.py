@@ -106,3 +106,14 @@ def test_links_go_when_their_process_ends_and_not_with_a_fork_of_it(tmp_path):
     links = Path(printed(tmp_path, LINKING, STREAMGMM_CACHE_DIR=str(tmp_path)).strip())
     assert links.name.startswith("streamgmm-")
     assert not links.exists()
+
+
+def test_the_digest_is_of_every_source(tmp_path, monkeypatch):
+    monkeypatch.setattr(code_folder, "__file__", str(tmp_path / "code_folder.py"))
+    seen = {code_folder.digest_of_sources()}
+    for name in ("kernels.py", "few_bands.py"):
+        for text in ("one", "two"):
+            (tmp_path / name).write_text(text, encoding="utf-8")
+            seen.add(code_folder.digest_of_sources())
+    assert len(seen) == 5
+    assert {len(digest) for digest in seen} == {8}

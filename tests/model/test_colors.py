@@ -146,9 +146,31 @@ def test_a_table_travels_as_arrays(photo):
 
 
 def test_what_samples_mean_stays_with_their_table():
-    space = SampleSpace((-5, 5))
+    space = SampleSpace(((-5, 5),) * 3)
     table = ColorTable.of(np.random.default_rng(0).random((20, 3), np.float32), space=space)
-    assert table.space == table.scaled(2).space == (table + table).space == space
+    assert table.space == table.scaled(2).space == table.powered(0.5).space == (table + table).space == space
+
+
+def test_the_values_of_a_table_are_those_of_its_space():
+    space = SampleSpace(((0, 100), (-10, 10)), (16, 32_768))
+    table = ColorTable.of(np.array([[32_768, 32_608], [34_368, 32_768]], np.uint16), np.array([3.0, 1.0]), space)
+    assert table.values.tolist() == [[0, 0], [1, 0.5]]
+    assert table.mean.tolist() == [0.25, 0.125]
+    assert table.step.tolist() == [1 / 100, 1 / 20]
+
+
+@pytest.mark.parametrize("power", [1, 0.5, 0])
+def test_colors_may_count_to_a_power(power, photo):
+    table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
+    powered = as_dict(table.powered(power))
+    assert powered == pytest.approx({color: count**power for color, count in as_dict(table).items()})
+    assert max(powered.values()) > (1 if power else 0.99)
+
+
+def test_weights_of_a_table_need_not_be_whole():
+    table = ColorTable.of(np.array([[1], [2], [1]], np.uint8), np.array([0.25, 1.5, 0.5]))
+    assert as_dict(table) == {(1,): 0.75, (2,): 1.5}
+    assert table.n_pixels == table.weight == 2.25
 
 
 def test_no_pixels_are_an_empty_table():

@@ -1,11 +1,15 @@
-"""Distortion is the squared error of the colors that are shown, whichever parts it is added up from."""
+"""Distortion is the squared error of what is shown against the colors that are written, whichever parts it is added up from."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from streamgmm.model.display import Display
 from streamgmm.model.distortion import Distortion, distortion
+from streamgmm.model.palette import palette_of
+from streamgmm.model.space import SampleSpace
 
 from .. import naive
 from ..conftest import colors, random_mixture, random_pixels
@@ -14,54 +18,96 @@ DTYPES = [np.uint8, np.uint16, np.float32]
 
 
 def labeled(n_bands, dtype, n_pixels=400):
-    """A mixture of five, pixels, labels of all but its last component, and weights."""
+    """Pixels, labels of all but the last of five colors, the palette and its display, and weights."""
     mixture, rng = random_mixture(5, n_bands), np.random.default_rng(0)
     labels, weights = rng.integers(0, 4, n_pixels).astype(np.uint8), rng.integers(0, 5, n_pixels).astype(np.float64)
-    return mixture, random_pixels(mixture, n_pixels, dtype), labels, weights
+    display = Display.of(mixture)
+    return random_pixels(mixture, n_pixels, dtype), labels, palette_of(mixture, display), display, weights
 
 
-def peak_of(dtype):
-    return 1 if dtype == np.float32 else np.iinfo(dtype).max
-
-
-def shown(mixture, dtype):
-    """The means rounded to 8 bits, in sample units."""
-    return np.rint(mixture.means.clip(0, 1) * 255) / 255 * peak_of(dtype)
+def levels_of(pixels):
+    """Pixels as they are shown by their type: of their first three bands, or the first as gray."""
+    return 255 * colors(pixels)[:, [0, 1, 2] if pixels.shape[1] >= 3 else [0, 0, 0]]
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
-@pytest.mark.parametrize("n_bands", [1, 3, 6])
+@pytest.mark.parametrize("n_bands", [1, 2, 3, 6])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_distortion_equals_its_naive_twin(dtype, n_bands, weighted):
-    mixture, pixels, labels, weights = labeled(n_bands, dtype)
+    pixels, labels, palette, display, weights = labeled(n_bands, dtype)
     weights = weights if weighted else None
-    actual = distortion(pixels, labels, mixture, weights)
-    error, counts = naive.tally(pixels, labels, shown(mixture, dtype), weights)
+    actual = distortion(pixels, labels, palette, display, weights)
+    error, counts = naive.tally(levels_of(pixels), labels, palette.astype(float), weights)
     assert actual.squared_error == pytest.approx(error, rel=2e-6)
     np.testing.assert_array_equal(actual.counts, counts)
-    assert (actual.n_bands, actual.peak, actual.colors_used) == (n_bands, peak_of(dtype), 4)
+    assert actual.colors_used == 4
 
 
 @pytest.mark.parametrize("n_bands", [1, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_psnr_is_that_of_the_image_that_is_shown(dtype, n_bands):
-    mixture, pixels, labels, _ = labeled(n_bands, dtype)
-    error = np.mean((colors(pixels) - shown(mixture, dtype)[labels] / peak_of(dtype)) ** 2)
-    assert distortion(pixels, labels, mixture).psnr_db == pytest.approx(-10 * math.log10(error), abs=1e-5)
+    pixels, labels, palette, display, _ = labeled(n_bands, dtype)
+    error = np.mean((255 * colors(pixels) - palette[labels][:, :n_bands]) ** 2)
+    expected = 10 * math.log10(255**2 / error)
+    assert distortion(pixels, labels, palette, display).psnr_db == pytest.approx(expected, abs=1e-5)
+
+
+SPACES = {
+    "micrograph": (SampleSpace([(349, 1323)] * 3, (1, 0)), np.uint16),
+    "narrow and bright": (SampleSpace([(60_000, 60_016), (60_010, 60_012), (60_004, 60_020)], (1, 0)), np.uint16),
+    "signed": (SampleSpace([(-400, 2900), (0, 80), (8, 65)], (1, 32_768)), np.uint16),
+    "floats": (SampleSpace([(-3e-4, 8e-4), (0, 1e-3), (-1e-4, 1e-4)]), np.float32),
+}
+
+
+@pytest.mark.parametrize("bands", [(2,), (0, 1, 2), (2, 0, 0)])
+@pytest.mark.parametrize("name", SPACES)
+def test_narrow_samples_are_measured_as_they_are_shown(name, bands):
+    """In levels of the range that is shown, clipped to it, of the bands that are shown."""
+    space, dtype = SPACES[name]
+    mixture, rng = replace(random_mixture(5, 3), space=space), np.random.default_rng(0)
+    gain, zero = space.units or (1, 0)
+    low, high = np.transpose(space.range)
+    stored = rng.uniform(low - 0.2 * (high - low), high + 0.2 * (high - low), (500, 3))
+    stored = np.rint(stored) if dtype == np.uint16 else stored.astype(np.float32).astype(np.float64)
+    pixels = (stored * gain + zero).astype(dtype) if dtype == np.uint16 else space.forward(stored, np.dtype(dtype))
+    display, labels = Display.of(mixture, bands), rng.integers(0, 5, 500).astype(np.uint8)
+    palette, chosen = palette_of(mixture, display), bands if len(bands) == 3 else bands * 3
+    error, _ = naive.tally(naive.shown(stored[:, chosen], *display.range), labels, palette.astype(float))
+    assert distortion(pixels, labels, palette, display).squared_error == pytest.approx(error, rel=1e-5)
 
 
 def test_psnr_does_not_depend_on_the_type_of_the_samples():
-    mixture, pixels, labels, _ = labeled(3, np.uint8)
+    pixels, labels, *shown, _ = labeled(3, np.uint8)
     wide, floats = pixels.astype(np.uint16) * np.uint16(257), colors(pixels).astype(np.float32)
-    expected = distortion(pixels, labels, mixture).psnr_db
-    assert [distortion(each, labels, mixture).psnr_db for each in (wide, floats)] == pytest.approx([expected] * 2, abs=1e-4)
+    expected = distortion(pixels, labels, *shown).psnr_db
+    assert [distortion(each, labels, *shown).psnr_db for each in (wide, floats)] == pytest.approx([expected] * 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("n_bands", [1, 3])
+def test_colors_that_are_written_as_they_are_have_no_error(n_bands, dtype):
+    """Also where means are told by a range: by type, the range changes nothing of what is shown."""
+    palette = np.random.default_rng(0).permutation(256).astype(np.uint8)[:, None].repeat(3, axis=1)
+    pixels = palette[:, :n_bands].astype(dtype) * dtype(np.iinfo(dtype).max // 255)
+    space = SampleSpace([(300.0, 60_000.0)] * n_bands, (1, 0))
+    display = Display.of(replace(random_mixture(5, n_bands), space=space))
+    assert distortion(pixels, np.arange(256, dtype=np.uint8), palette, display).squared_error == 0
+
+
+def test_the_color_that_is_written_counts_not_the_mean():
+    """Of two classes that are shown alike, one has moved by a level: that is an error of a level."""
+    mixture = replace(random_mixture(2, 1), means=np.array([[0.4], [0.4]]), weights=np.array([0.6, 0.4]))
+    display, pixels = Display.of(mixture), np.full((10, 1), 102, np.uint8)
+    found = distortion(pixels, np.arange(10, dtype=np.uint8) % 2, palette_of(mixture, display), display)
+    assert (found.squared_error, found.psnr_db) == (15, pytest.approx(10 * math.log10(255**2 / 0.5)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_distortion_of_two_parts_adds_up_to_that_of_both(dtype):
-    mixture, pixels, labels, weights = labeled(3, dtype)
-    first, second = (distortion(pixels[part], labels[part], mixture, weights[part]) for part in (slice(123), slice(123, None)))
-    whole, merged = distortion(pixels, labels, mixture, weights), first + second
+    pixels, labels, *shown, weights = labeled(3, dtype)
+    first, second = (distortion(pixels[part], labels[part], *shown, weights[part]) for part in (slice(123), slice(123, None)))
+    whole, merged = distortion(pixels, labels, *shown, weights), first + second
     assert merged.squared_error == pytest.approx(whole.squared_error, rel=1e-12)
     np.testing.assert_array_equal(merged.counts, whole.counts)
     assert merged.psnr_db == pytest.approx(whole.psnr_db, rel=1e-12)
@@ -69,22 +115,22 @@ def test_the_distortion_of_two_parts_adds_up_to_that_of_both(dtype):
 
 
 def test_distortion_travels_as_arrays():
-    mixture, pixels, labels, _ = labeled(3, np.uint16)
-    given = distortion(pixels, labels, mixture)
+    pixels, labels, *shown, _ = labeled(3, np.uint16)
+    given = distortion(pixels, labels, *shown)
     again = Distortion.from_arrays(given.to_arrays())
     np.testing.assert_array_equal(again.counts, given.counts)
-    for name in ("squared_error", "n_bands", "peak", "psnr_db", "colors_used"):
+    for name in ("squared_error", "psnr_db", "colors_used"):
         assert getattr(again, name) == getattr(given, name)
         assert type(getattr(again, name)) is type(getattr(given, name))
 
 
 @pytest.mark.parametrize("counts", [[3.0, 0.0], [0.0, 0.0]], ids=["no error", "no pixels"])
 def test_without_error_there_is_no_ratio(counts):
-    assert Distortion(0.0, np.array(counts), 3, 255.0).psnr_db is None
+    assert Distortion(0.0, np.array(counts)).psnr_db is None
 
 
 def test_no_pixels_add_nothing():
-    mixture, pixels, labels, _ = labeled(3, np.uint8)
-    none, some = distortion(pixels[:0], labels[:0], mixture), distortion(pixels, labels, mixture)
+    pixels, labels, *shown, _ = labeled(3, np.uint8)
+    none, some = distortion(pixels[:0], labels[:0], *shown), distortion(pixels, labels, *shown)
     assert (none.squared_error, none.colors_used, none.psnr_db) == (0, 0, None)
     assert (none + some).psnr_db == some.psnr_db

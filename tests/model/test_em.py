@@ -12,9 +12,19 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
 from streamgmm.model.colors import ColorTable
-from streamgmm.model.em import RESEEDS, expectation_maximization, fit_mixture, maximization, redundant
+from streamgmm.model.em import (
+    HOPE,
+    RESEEDS,
+    TRIAL,
+    expectation_maximization,
+    expected_log_likelihood,
+    fit_mixture,
+    maximization,
+    redundant,
+)
+from streamgmm.model.kmeans import plus_plus, reseed
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
-from streamgmm.model.seeding import around, plus_plus, reseed
+from streamgmm.model.seeding import around
 from streamgmm.model.statistics import accumulate
 
 from .. import naive
@@ -24,25 +34,23 @@ RIDGE = 1e-6
 STEP = 1 / 255
 
 
-def start_for(table, n_components, covariance_type="full", seed=0, reg_covar=RIDGE):
+def start_for(table, n_components, covariance_type="full", seed=0, ridge=RIDGE):
     means = plus_plus(table, np.empty((0, table.colors.shape[1])), n_components, np.random.default_rng(seed))
-    return around(table, means, covariance_type, reg_covar)
+    return around(table, means, covariance_type, ridge)
 
 
-def fit(table, start, max_iter=50, tol=1e-5, reg_covar=RIDGE):
-    return fit_mixture(
-        table.accumulate, start, partial(reseed, table, 0), step=STEP, max_iter=max_iter, tol=tol, reg_covar=reg_covar
-    )
+def fit(table, start, max_iter=50, tol=1e-5, ridge=RIDGE):
+    return fit_mixture(table.accumulate, start, partial(reseed, table, 0), step=STEP, max_iter=max_iter, tol=tol, ridge=ridge)
 
 
-def iterate(accumulate, mixture, n_iter, reg_covar=RIDGE):
+def iterate(accumulate, mixture, n_iter, ridge=RIDGE):
     """The log-likelihoods of some iterations, and the mixtures they are those of."""
     history, mixtures = [], []
     for _ in range(n_iter):
         statistics = accumulate(mixture)
         history.append(statistics.mean_log_likelihood)
         mixtures.append(mixture)
-        mixture = maximization(statistics, mixture, reg_covar)
+        mixture = maximization(statistics, mixture, ridge)
     return np.array(history), mixtures
 
 
@@ -139,7 +147,7 @@ def test_one_iteration_equals_scikit_learn(photo, covariance_type):
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_without_a_ridge_each_step_raises_the_exact_log_likelihood(photo, covariance_type):
     pixels = photo[::8, ::8].reshape(-1, 3)
-    _, mixtures = iterate(partial(accumulate, pixels), start_for(ColorTable.of(pixels), 8, covariance_type), 30, reg_covar=0)
+    _, mixtures = iterate(partial(accumulate, pixels), start_for(ColorTable.of(pixels), 8, covariance_type), 30, ridge=0)
     exact = [naive.log_likelihood(colors(pixels), parts(mixture)) / len(pixels) for mixture in mixtures]
     assert (np.diff(exact) > -1e-6).all()
     assert exact[-1] > exact[0] + 0.5
@@ -154,11 +162,11 @@ images = st.integers(1, 4).flatmap(
 
 @settings(max_examples=60)
 @given(images, st.sampled_from(COVARIANCE_TYPES), st.integers(1, 6), st.sampled_from([0, 1e-6, 1e-3]))
-def test_the_log_likelihood_never_falls_and_the_mixture_is_sound(pixels, covariance_type, n_components, reg_covar):
+def test_the_log_likelihood_never_falls_and_the_mixture_is_sound(pixels, covariance_type, n_components, ridge):
     table = ColorTable.of(pixels)
-    start = start_for(table, n_components, covariance_type, reg_covar=reg_covar)
-    climb = expectation_maximization(table.accumulate, start, max_iter=30, tol=0, reg_covar=reg_covar)
-    found = fit(table, start, max_iter=30, reg_covar=reg_covar)
+    start = start_for(table, n_components, covariance_type, ridge=ridge)
+    climb = expectation_maximization(table.accumulate, start, max_iter=30, tol=0, ridge=ridge)
+    found = fit(table, start, max_iter=30, ridge=ridge)
     for history in (climb.log_likelihood, found.log_likelihood):
         assert all(later >= earlier for earlier, later in pairwise(history))
     assert np.isfinite(found.log_likelihood).all()
@@ -179,12 +187,12 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize("reg_covar", [0, 1e-6])
+@pytest.mark.parametrize("ridge", [0, 1e-6])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 @pytest.mark.parametrize("name", HARD)
-def test_hard_images_give_sound_mixtures(name, covariance_type, reg_covar):
+def test_hard_images_give_sound_mixtures(name, covariance_type, ridge):
     table = ColorTable.of(HARD[name])
-    found = fit(table, start_for(table, 5, covariance_type, reg_covar=reg_covar), reg_covar=reg_covar)
+    found = fit(table, start_for(table, 5, covariance_type, ridge=ridge), ridge=ridge)
     assert_sound(found.mixture)
     assert 1 <= found.mixture.n_components <= min(5, len(table))
     assert np.isfinite(found.log_likelihood).all()
@@ -198,8 +206,8 @@ def test_hard_images_give_sound_mixtures(name, covariance_type, reg_covar):
 def test_the_variance_of_a_tight_bright_cluster(dtype, low, high, covariance_type):
     drawn = np.random.default_rng(0).uniform(low, high, (100_000, 3))
     pixels = (drawn if high == 1 else np.rint(drawn)).astype(dtype)
-    start = start_for(ColorTable.of(pixels[:1000]), 1, covariance_type, reg_covar=0)
-    found = expectation_maximization(partial(accumulate, pixels), start, max_iter=5, tol=0, reg_covar=0).mixture
+    start = start_for(ColorTable.of(pixels[:1000]), 1, covariance_type, ridge=0)
+    found = expectation_maximization(partial(accumulate, pixels), start, max_iter=5, tol=0, ridge=0).mixture
     x = colors(pixels.astype(np.float64) if dtype == np.float32 else pixels)
     expected = np.diag(x.var(axis=0)) if covariance_type == "diag" else np.cov(x.T, bias=True)
     if covariance_type == "spherical":
@@ -210,7 +218,7 @@ def test_the_variance_of_a_tight_bright_cluster(dtype, low, high, covariance_typ
 
 def test_a_climb_ends_where_an_iteration_gains_less_than_the_tolerance(photo):
     table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
-    found = expectation_maximization(table.accumulate, start_for(table, 4), max_iter=200, tol=1e-3, reg_covar=RIDGE)
+    found = expectation_maximization(table.accumulate, start_for(table, 4), max_iter=200, tol=1e-3, ridge=RIDGE)
     gains = np.diff(found.log_likelihood)
     assert found.converged
     assert gains[-1] < 1e-3
@@ -218,15 +226,45 @@ def test_a_climb_ends_where_an_iteration_gains_less_than_the_tolerance(photo):
     assert table.accumulate(found.mixture).mean_log_likelihood == found.log_likelihood[-1]
 
 
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_what_is_expected_is_that_of_the_textbook(covariance_type):
+    """But for the part of the densities that no step changes."""
+    mixture, other = (random_mixture(4, 3, covariance_type, seed=seed) for seed in (0, 1))
+    pixels = random_pixels(mixture, 2000, np.uint8)
+    x = colors(pixels)
+    responsibilities = naive.responsibilities(x, parts(mixture))
+    expected = (responsibilities * naive.log_densities(x, parts(other))).sum() / len(x)
+    actual = expected_log_likelihood(accumulate(pixels, mixture), other) - 1.5 * np.log(2 * np.pi)
+    assert actual == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_a_step_gains_what_it_expects_and_about_twice_that_at_the_most(photo, covariance_type):
+    """By which a climb ends without a pass that only shows it."""
+    table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
+    gains, promises, mixture, before = [], [], start_for(table, 4, covariance_type), -np.inf
+    for _ in range(150):
+        statistics = table.accumulate(mixture)
+        gains.append(statistics.mean_log_likelihood - before)
+        before, previous, mixture = statistics.mean_log_likelihood, mixture, maximization(statistics, mixture, 0)
+        promises.append(expected_log_likelihood(statistics, mixture) - expected_log_likelihood(statistics, previous))
+    gains, promises = np.array(gains[1:]), np.array(promises[:-1])
+    near = gains > 1e-5  # which is exact to a hundredth
+    ratios = gains[near] / promises[near]
+    assert len(ratios) > 20
+    assert 0.99 < ratios.min() < ratios.max() < 3.5
+    assert np.median(ratios) < 2.1
+
+
 def test_a_climb_that_runs_out_of_iterations_says_so(photo):
     table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
-    found = expectation_maximization(table.accumulate, start_for(table, 4), max_iter=3, tol=0, reg_covar=RIDGE)
+    found = expectation_maximization(table.accumulate, start_for(table, 4), max_iter=3, tol=0, ridge=RIDGE)
     assert not found.converged
     assert len(found.log_likelihood) == 3
     assert table.accumulate(found.mixture).mean_log_likelihood > found.log_likelihood[-1]
 
 
-def climb_of(likelihoods):
+def climb_of(likelihoods, rival=-np.inf):
     """A climb over mixtures whose log-likelihoods are given: where it ended, and all mixtures it saw."""
     mixture, seen = random_mixture(3, 2), []
     pixels = random_pixels(mixture, 500, np.uint8)
@@ -235,7 +273,7 @@ def climb_of(likelihoods):
         seen.append(current)
         return replace(accumulate(pixels, current), log_likelihood=500 * likelihoods[len(seen) - 1])
 
-    return expectation_maximization(add_up, mixture, max_iter=10, tol=0, reg_covar=0), seen
+    return expectation_maximization(add_up, mixture, max_iter=10, tol=0, ridge=0, rival=rival), seen
 
 
 def test_the_step_that_falls_is_not_taken():
@@ -245,11 +283,38 @@ def test_the_step_that_falls_is_not_taken():
     assert found.converged
 
 
-def test_a_first_step_that_falls_is_taken_all_the_same():
+def test_nor_is_a_first_step_that_falls():
     found, seen = climb_of([2.0, 1.0])
-    assert found.log_likelihood == [1]
-    assert found.mixture is seen[1]
+    assert found.log_likelihood == [2]
+    assert found.mixture is seen[0]
+    assert (found.converged, found.passes) == (True, 2)
+
+
+def test_a_climb_that_would_take_too_long_to_pass_its_rival_is_given_up_after_a_trial():
+    found, seen = climb_of([0.0, 0.1, 0.2, 0.3, 0.4], rival=0.31 + HOPE * 0.1)
+    assert found.log_likelihood == [0, 0.1, 0.2, 0.3]
+    assert found.mixture is seen[TRIAL]
+    assert not found.converged
+
+
+def test_a_climb_goes_on_while_it_may_pass_its_rival():
+    found, _ = climb_of([0.0, 0.1, 0.2, 0.3, 0.5, 0.4], rival=0.29 + HOPE * 0.1)
+    assert found.log_likelihood == [0, 0.1, 0.2, 0.3, 0.5]
     assert found.converged
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 3, 7, 30])
+def test_passes_are_bounded_and_counted_whatever_fails(max_iter):
+    table = ColorTable.of(np.array([[10], [20]], np.uint8).repeat([30, 10], axis=0))
+    start, passes = Mixture(np.full(4, 0.25), [[0.04], [0.08], [0.04], [0.08]], SMALL, "spherical"), []
+
+    def counted(mixture):
+        passes.append(mixture)
+        return table.accumulate(mixture)
+
+    options = {"step": STEP, "max_iter": max_iter, "tol": 1e-5, "ridge": RIDGE}
+    found = fit_mixture(counted, start, partial(reseed, table, 0), **options)
+    assert len(passes) == found.passes <= max_iter
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -299,8 +364,8 @@ def test_two_equal_starts_never_end_as_duplicates(photo, covariance_type):
     table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
     start = start_for(table, 6, covariance_type)
     means = start.means[[0, 1, 2, 3, 0, 1]]
-    found = fit(table, Mixture(start.weights, means, start.covariances, covariance_type))
-    once = expectation_maximization(table.accumulate, start.take([0, 1, 2, 3]), max_iter=50, tol=1e-5, reg_covar=RIDGE)
+    found = fit(table, Mixture(start.weights, means, start.covariances, covariance_type), max_iter=300)
+    once = expectation_maximization(table.accumulate, start.take([0, 1, 2, 3]), max_iter=50, tol=1e-5, ridge=RIDGE)
     assert_sound(found.mixture)
     assert found.mixture.n_components == 6
     assert found.log_likelihood[-1] > once.log_likelihood[-1]
@@ -330,7 +395,7 @@ def test_each_round_of_new_seeds_is_new():
         return replace(table.accumulate(mixture), log_likelihood=table.n_pixels * (1.0 if better else -1.0))
 
     start = Mixture(np.full(3, 1 / 3), [[0.5, 0.5]] * 3, np.full(3, 0.05), "spherical")
-    fit_mixture(hopeless, start, recorded, step=STEP, max_iter=2, tol=0, reg_covar=RIDGE)
+    fit_mixture(hopeless, start, recorded, step=STEP, max_iter=20, tol=1e-9, ridge=RIDGE)
     assert len(rounds) == RESEEDS
     assert len({seeded.means.tobytes() for seeded in rounds}) == RESEEDS
 
@@ -339,11 +404,11 @@ def test_new_seeds_are_taken_only_where_they_raise_the_log_likelihood(photo):
     table = ColorTable.of(photo[::8, ::8].reshape(-1, 3))
     start = start_for(table, 4)
     twins = Mixture(start.weights, start.means[[0, 1, 2, 0]], start.covariances)
-    useless = expectation_maximization(table.accumulate, twins, max_iter=50, tol=1e-5, reg_covar=RIDGE)
+    useless = expectation_maximization(table.accumulate, twins, max_iter=50, tol=1e-5, ridge=RIDGE)
 
     def keep(mixture, *_):
         return mixture
 
-    found = fit_mixture(table.accumulate, twins, keep, step=STEP, max_iter=50, tol=1e-5, reg_covar=RIDGE)
+    found = fit_mixture(table.accumulate, twins, keep, step=STEP, max_iter=50, tol=1e-5, ridge=RIDGE)
     assert found.mixture.n_components == 3
     assert found.log_likelihood[-1] == pytest.approx(useless.log_likelihood[-1], abs=1e-3)

@@ -14,6 +14,7 @@ import tifffile
 import streamgmm
 from streamgmm.model import jit
 from streamgmm.model.buffers import SLICE
+from streamgmm.model.code_folder import digest_of_sources
 from streamgmm.model.statistics import accumulate
 
 from ..conftest import random_mixture, random_pixels
@@ -22,6 +23,8 @@ from .conftest import ARGUMENTS, COMMAND, COUNTING, PIXELS, ROOT, compiled, prin
 
 NOTHING_KEPT = "streamgmm: compiled code cannot be kept; set STREAMGMM_CACHE_DIR to a folder that can be written"
 
+VERSION = f"streamgmm-{streamgmm.__version__}-numba-{numba.__version__}-{digest_of_sources()}"
+
 
 MOMENTS = """
 for threads in (1, 2):
@@ -29,7 +32,7 @@ for threads in (1, 2):
 """
 
 
-@pytest.mark.parametrize(("n_bands", "n_components"), [(1, 5), (6, 4)])
+@pytest.mark.parametrize(("n_bands", "n_components"), [(1, 5), (6, 4), (8, 4), (9, 4)])
 def test_code_that_was_just_compiled_adds_up_as_code_that_was_kept(n_bands, n_components, tmp_path):
     program = PIXELS.format(n_components=n_components, n_bands=n_bands, n_pixels=3 * SLICE) + MOMENTS
     compiling, loading = (printed(tmp_path, program, STREAMGMM_CACHE_DIR=str(tmp_path)) for _ in range(2))
@@ -143,8 +146,7 @@ def test_kernels_of_others_are_kept_where_they_were(ours, tmp_path):
     (tmp_path / "others.py").write_text(OTHERS, encoding="utf-8")
     theirs = str(tmp_path / "theirs")
     output, _ = run(tmp_path, ["others.py"], [sys.executable], STREAMGMM_CACHE_DIR=ours, NUMBA_CACHE_DIR=theirs)
-    version = f"streamgmm-{streamgmm.__version__}-numba-{numba.__version__}"
-    folder = tmp_path / (ours or "theirs") / version
+    folder = tmp_path / (ours or "theirs") / VERSION
     assert output == f"{folder} {theirs} {{'{folder}'}}\n"
 
 
@@ -246,7 +248,7 @@ def test_where_nothing_can_be_kept_a_run_compiles_and_says_so(folder, expected):
 @pytest.mark.slow
 def test_compiled_code_is_kept_where_it_is_asked_for_and_for_each_version(filled, folder):
     (version,) = filled.iterdir()
-    assert version.name == f"streamgmm-{streamgmm.__version__}-numba-{numba.__version__}"
+    assert version.name == VERSION
     misses, hits = compiled(folder, ARGUMENTS, filled)
     assert (misses, hits > 4) == (0, True)
     shutil.copytree(version, folder / "cache" / version.name.replace(streamgmm.__version__, "0.0.0"))
@@ -318,3 +320,68 @@ def test_a_disk_that_takes_no_code_is_asked_again_while_more_is_compiled(monkeyp
         return x + 1
 
     assert jit._call(calling, 1) == 2
+
+
+# --- Forks, and other systems ---
+
+# A program with a parallel loop of its own imports the package in children that it forks, before or after they do other work.
+OWN_LOOP = """
+import multiprocessing, os, sys, threading, time
+import numba, numpy as np
+
+@numba.njit(parallel=True)
+def total(x):
+    s = 0.0
+    for i in numba.prange(x.size):
+        s += x[i]
+    return s
+
+def job(number):
+    np.linalg.inv(np.random.default_rng(0).random((500, 500)))  # which may start threads, too
+    end = time.process_time() + number
+    while time.process_time() < end:
+        pass
+    import streamgmm
+    streamgmm.quantize("in.tif", f"out{number}.tif", n_components=3, max_iter=4, tol=0.1, threads=2, overwrite=True)
+    return number
+
+total(np.ones(100_000))
+if sys.argv[1] == "pool":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map_async(job, range(2)).get(timeout=120) == [0, 1]
+else:
+    child = os.fork()
+    if not child:
+        os._exit(job(0))
+    assert os.waitpid(child, 0)[1] == 0
+print(total(np.ones(100_000)), "streamgmm" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("how", ["pool", "fork"])
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_a_program_with_parallel_loops_of_its_own_may_fork(how, layer, folder, expected):
+    (folder / "own.py").write_text(OWN_LOOP, encoding="utf-8")
+    output, _ = run(folder, ["own.py", how], [sys.executable], NUMBA_THREADING_LAYER=layer)
+    assert output == "100000.0 False\n"
+    assert (folder / "out0.tif").read_bytes() == expected
+
+
+ELSEWHERE = """
+import os, pkgutil, random, signal, sys
+from importlib import import_module
+
+import numba, tifffile, PIL.Image, psutil, filelock, click, rich
+
+del signal.SIGHUP, os.register_at_fork
+import streamgmm
+for module in pkgutil.walk_packages(streamgmm.__path__, "streamgmm."):
+    if not module.name.endswith("__main__"):
+        import_module(module.name)
+print(streamgmm.quantize.__name__)
+"""
+
+
+def test_the_package_can_be_imported_where_there_are_no_such_signals_and_forks(tmp_path):
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE, encoding="utf-8")
+    assert run(tmp_path, ["elsewhere.py"], [sys.executable])[0] == "quantize\n"

@@ -8,9 +8,10 @@ from streamgmm.model import buffers
 from streamgmm.model.buffers import BLOCK, SLICE
 from streamgmm.model.colors import ColorTable
 from streamgmm.model.em import maximization
+from streamgmm.model.kmeans import plus_plus
 from streamgmm.model.labels import LookupTable, classify, confidence
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
-from streamgmm.model.seeding import around, plus_plus
+from streamgmm.model.seeding import around
 from streamgmm.model.statistics import accumulate
 
 from .. import naive
@@ -23,7 +24,7 @@ LABEL_TOLERANCE = 1e-4
 DTYPES = [np.uint8, np.uint16, np.float32]
 
 
-BANDS = [1, 2, 3, 4, 5, 8, 32]
+BANDS = [1, 2, 3, 4, 5, 8, 9, 32]
 
 
 def assert_best_labels(labels, pixels, mixture):
@@ -41,7 +42,7 @@ def test_classify_equals_its_naive_twin(covariance_type, n_bands, dtype):
     assert_best_labels(classify(pixels, mixture), pixels, mixture)
 
 
-@pytest.mark.parametrize("n_bands", [3, 6])
+@pytest.mark.parametrize("n_bands", [3, 6, 9])
 @pytest.mark.parametrize("n_pixels", [1, 2, 15, BLOCK - 1, BLOCK, BLOCK + 1, SLICE - 1, SLICE, SLICE + 1, 2 * SLICE + 300])
 def test_any_number_of_pixels(n_pixels, n_bands):
     mixture = random_mixture(4, n_bands)
@@ -49,7 +50,7 @@ def test_any_number_of_pixels(n_pixels, n_bands):
     assert_best_labels(classify(pixels, mixture), pixels, mixture)
 
 
-@pytest.mark.parametrize("n_bands", [3, 6])
+@pytest.mark.parametrize("n_bands", [3, 6, 9])
 @pytest.mark.parametrize("n_components", [1, 2, 16, 300, 5000])
 def test_any_number_of_components(n_components, n_bands):
     mixture = random_mixture(n_components, n_bands)
@@ -78,7 +79,7 @@ def test_the_first_of_equal_components_labels():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -3.4e38, 1e25])
-@pytest.mark.parametrize("n_bands", [1, 6])
+@pytest.mark.parametrize("n_bands", [1, 6, 9])
 def test_pixels_beyond_every_component_are_labeled_regardless_of_their_neighbors(n_bands, value):
     mixture = random_mixture(5, n_bands)
     pixels = random_pixels(mixture, 3 * BLOCK, np.float32)
@@ -88,7 +89,7 @@ def test_pixels_beyond_every_component_are_labeled_regardless_of_their_neighbors
     assert labels.max() < 5
 
 
-@pytest.mark.parametrize("n_bands", [3, 6])
+@pytest.mark.parametrize("n_bands", [3, 6, 9])
 @pytest.mark.parametrize("threads", [2, 4])
 def test_labels_are_the_same_bits_on_any_number_of_threads(threads, n_bands):
     mixture = random_mixture(16, n_bands)
@@ -146,7 +147,7 @@ def test_a_table_of_all_colors_labels_any_image(n_bands, photo):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_bands", [1, 3, 6])
+@pytest.mark.parametrize("n_bands", [1, 3, 6, 9])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_confidence_is_the_largest_responsibility(covariance_type, n_bands, dtype):
     mixture = random_mixture(5, n_bands, covariance_type)

@@ -40,7 +40,8 @@ def fields(**changes):
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_json_gives_the_mixture_back_to_the_last_bit(covariance_type, n_bands, n_components):
     mixture = random_mixture(n_components, n_bands, covariance_type)
-    for space in (BY_TYPE, SampleSpace((-1 / 3, 1e300)), SampleSpace((0, 0))):
+    ranges = ((-1 / 3, 1e300),) * (n_bands - 1) + ((0, 0),)
+    for space in (BY_TYPE, SampleSpace(ranges), SampleSpace(ranges, (1 / 3, 32_768))):
         given = replace(mixture, space=space)
         again = Mixture.from_json(given.to_json())
         assert equal(again, given)
@@ -49,13 +50,20 @@ def test_json_gives_the_mixture_back_to_the_last_bit(covariance_type, n_bands, n
 
 def test_a_model_without_a_range_is_for_integers():
     assert Mixture.from_json(fields()).space == BY_TYPE
-    assert Mixture.from_json(fields(range=[-2, 5.5])).space == SampleSpace((-2, 5.5))
+
+
+def test_a_model_of_floats_as_it_was_once_written_has_one_range_for_all_bands():
+    """They had no units, and nothing else was different."""
+    assert Mixture.from_json(fields(range=[-2, 5.5])).space == SampleSpace(((-2, 5.5),) * 2)
+    again = Mixture.from_json(Mixture.from_json(fields(range=[-2, 5.5], n_components=1, n_bands=2)).to_json())
+    assert again.space == SampleSpace(((-2, 5.5),) * 2)
 
 
 @pytest.mark.parametrize("components", [[2, 0], [3]])
 def test_what_0_and_1_stand_for_is_kept(components):
-    mixture = replace(random_mixture(4, 3), space=SampleSpace((-7, 9)))
-    assert mixture.take(components).space == mixture.ordered().space == SampleSpace((-7, 9))
+    space = SampleSpace(((-7, 9), (0, 1), (2, 3)), (1, 32_768))
+    mixture = replace(random_mixture(4, 3), space=space)
+    assert mixture.take(components).space == mixture.ordered().space == space
 
 
 def test_json_has_a_line_for_each_component_and_says_what_it_is():
@@ -79,7 +87,10 @@ def test_info_is_for_a_person():
         "range": None,
         "weights": [0.333333, 0.666667],
     }
-    assert replace(mixture, space=SampleSpace((-1, 2))).info()["range"] == (-1, 2)
+    assert replace(mixture, space=SampleSpace([(-1, 2)])).info()["range"] == "-1 to 2"
+    for second, told in [((49, 1023), ["-1 to 0.25", "49 to 1023"]), ((-1, 0.25), "-1 to 0.25")]:
+        two = replace(random_mixture(2, 2), space=SampleSpace([(-1, 0.25), second]))
+        assert two.info()["range"] == told
 
 
 @pytest.mark.parametrize(
@@ -97,7 +108,7 @@ def test_info_is_for_a_person():
         (fields(means=None), r"^a model without 'means'$"),
         (fields(covariances=None), r"^a model without 'covariances'$"),
         (fields(covariance_type=None), r"^a model without 'covariance_type'$"),
-        (fields(means=[[0.25, "x"]]), r"^a damaged model \(could not convert string to float: 'x'\)$"),
+        (fields(means=[[0.25, "x"]]), r"^a damaged model \(could not convert string to float: 'x'\); means are to be numbers$"),
         (fields(means=[[0.25], [0.5, 0.5]]), r"^a damaged model \(setting an array element with a sequence"),
         (fields(means={"a": 1}), r"^a damaged model \("),
         (fields(weights=[10**400]), r"^a damaged model \("),
@@ -110,7 +121,14 @@ def test_info_is_for_a_person():
         (fields(range=[1]), r"^a damaged model \("),
         (fields(range=[1, 2, 3]), r"^a damaged model \("),
         (fields(range=7), r"^a damaged model \("),
-        (fields(range=[3, 2]), r"range is \[3, 2\]; expected two finite numbers, the least first"),
+        (fields(range=[3, 2]), r"range is \[\[3, 2\], \[3, 2\]\]; expected two finite numbers for each band, the least first"),
+        (fields(range=[[0, 1], [2]]), r"^a damaged model \("),
+        (fields(range=[[0, 1], [2, 3], [4, 5]]), r"range is \(\(0.0, 1.0\), .*\); expected one for each of 2 bands$"),
+        (fields(range=[[0, 1]]), r"range is \(\(0.0, 1.0\),\); expected one for each of 2 bands$"),
+        (fields(range=[]), r"^a damaged model \("),
+        (fields(range=[[0, 1], [0, 1]], units=[0, 0]), r"units are \[0, 0\]; expected a gain above 0"),
+        (fields(range=[[0, 1], [0, 1]], units=[1]), r"^a damaged model \("),
+        (fields(range=[[0, 1], [0, 1]], units=7), r"^a damaged model \("),
         (fields(covariances=[[0.01, 0.0]]), r"^a covariance is not positive definite; fit with a larger reg_covar$"),
         (fields(covariances=[[0.01, -1.0]]), r"^a covariance is not positive definite; fit with a larger reg_covar$"),
     ],
@@ -222,10 +240,11 @@ def test_the_order_components_come_in_does_not_matter(covariance_type):
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_alike_components_share_one_covariance(covariance_type):
     means, covariance = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]), np.array([[0.04, 0.01], [0.01, 0.02]])
-    mixture = Mixture.alike(means, covariance, covariance_type, space=SampleSpace((0, 9)))
+    space = SampleSpace(((0, 9), (1, 2)))
+    mixture = Mixture.alike(means, covariance, covariance_type, space=space)
     variances = {"full": covariance, "tied": covariance, "diag": np.diag([0.04, 0.02]), "spherical": np.diag([0.03, 0.03])}
     np.testing.assert_allclose(mixture.full_covariances, [variances[covariance_type]] * 3)
     np.testing.assert_array_equal(mixture.means, means)
     assert mixture.weights.tolist() == [1 / 3] * 3
-    assert mixture.space == SampleSpace((0, 9))
+    assert mixture.space == space
     assert Mixture.alike(means, covariance, covariance_type, np.array([0.5, 0.3, 0.2])).weights.tolist() == [0.5, 0.3, 0.2]

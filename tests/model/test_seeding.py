@@ -4,21 +4,20 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
 
-from streamgmm.model import seeding
+from streamgmm.model import search, seeding
 from streamgmm.model.colors import ColorTable
-from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
-from streamgmm.model.seeding import around, lloyd, plus_plus, reseed, seed_mixture
+from streamgmm.model.mixture import COVARIANCE_TYPES
+from streamgmm.model.seeding import around, most_colors, seed_mixture
 from streamgmm.model.space import SampleSpace
 from streamgmm.options import Init
 
 from .. import naive
-from ..conftest import colors, random_mixture
+from ..conftest import colors
 
 RIDGE = 1e-6
 INITS = get_args(Init)
-NONE = np.empty((0, 3))
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +25,9 @@ def sample(photo):
     return ColorTable.of(photo[::8, ::8].reshape(-1, 3))
 
 
-def seeded(sample, n_components=6, covariance_type="full", init="kmeans", *, seed=0, threads=1):
-    options = {"tol": 1e-3, "reg_covar": RIDGE, "seed": seed, "threads": threads}
-    return seed_mixture(sample, n_components, covariance_type, init, **options)
-
-
-def inertia(sample, means):
-    distances = ((colors(sample.colors)[:, None] - means) ** 2).sum(axis=2)
-    return sample.counts @ distances.min(axis=1)
+def seeded(sample, n_components=6, covariance_type="full", init="kmeans", *, ridge=RIDGE, matched=False, seed=0, threads=1):
+    options = {"ridge": ridge, "matched": matched, "tol": 1e-3, "seed": seed, "threads": threads}
+    return seed_mixture(sample, n_components, covariance_type, init, advance=lambda n_colors: None, **options).mixture
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -66,10 +60,59 @@ def test_a_seed_has_climbed_as_far_as_the_sample_goes(sample, init):
     assert history[1] - history[0] < 1e-4
 
 
+def mean_log_likelihood(sample, mixture):
+    return sample.accumulate(mixture).mean_log_likelihood
+
+
 def test_the_best_of_the_starts_goes_on(sample, monkeypatch):
-    best = sample.accumulate(seeded(sample, 4)).mean_log_likelihood
-    monkeypatch.setattr(seeding, "RESTARTS", 1)
-    assert best > sample.accumulate(seeded(sample, 4)).mean_log_likelihood + 0.5
+    best = mean_log_likelihood(sample, seeded(sample, 8, ridge=None, matched=True))
+    monkeypatch.setattr(seeding, "STARTS", 1)
+    assert best > mean_log_likelihood(sample, seeded(sample, 8, ridge=None, matched=True))
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("n_components", [4, 16])
+def test_classes_fit_a_photo_better_than_the_best_of_three_of_scikit_learn(sample, n_components, covariance_type):
+    options = {"covariance_type": covariance_type, "reg_covar": RIDGE, "n_init": 3, "max_iter": 300, "tol": 1e-5}
+    x = colors(sample.colors).repeat(sample.counts.astype(int), axis=0)
+    oracle = GaussianMixture(n_components, random_state=0, **options).fit(x).score(x)
+    assert mean_log_likelihood(sample, seeded(sample, n_components, covariance_type)) > oracle - 1e-3
+
+
+def searches(sample, monkeypatch, **options):
+    """Whether seeding searches, and the colors it does that on."""
+    searched = []
+    monkeypatch.setattr(seeding, "search", lambda accumulate, table, fit, **_: searched.append(table) or fit)
+    seeded(sample, 3, **options)
+    return searched
+
+
+@pytest.mark.parametrize("options", [{}, {"ridge": None}, {"ridge": 1e-9}])
+def test_classes_are_searched_for(sample, monkeypatch, options):
+    assert len(searches(sample, monkeypatch, **options)) == 1
+
+
+@pytest.mark.parametrize("options", [{"ridge": None, "matched": True}, {"ridge": 0.0}])
+def test_no_search_where_em_hardly_moves_or_the_likelihood_has_no_bound(sample, monkeypatch, options):
+    assert searches(sample, monkeypatch, **options) == []
+
+
+def test_a_search_of_many_colors_is_one_of_fewer_that_weigh_as_much(sample, monkeypatch):
+    monkeypatch.setattr(seeding, "SEARCHED", 300)
+    monkeypatch.setattr(seeding, "SEARCHED_BY_ALL", 600)
+    [searched] = searches(sample, monkeypatch)
+    assert len(searched) <= 300 < len(sample)
+    assert searched.n_pixels == pytest.approx(sample.n_pixels, rel=0.2)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("ridge", [None, 0.0, 1e-6])
+@pytest.mark.parametrize("shape", [(9, 1), (40, 1), (12, 3), (12, 6)])
+def test_few_colors_give_sound_mixtures(shape, ridge, covariance_type):
+    few = ColorTable.of(np.random.default_rng(0).integers(0, 256, shape, np.uint8).repeat(2, axis=0))
+    mixture = seeded(few, 8, covariance_type, ridge=ridge)
+    assert 1 <= mixture.n_components <= 8
+    assert np.isfinite(mean_log_likelihood(few, mixture))
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -90,85 +133,11 @@ def test_colors_that_do_not_occur_are_never_drawn(init, monkeypatch):
     monkeypatch.setattr(seeding, "around", lambda sample, means, *rest: drawn.append(means) or around(sample, means, *rest))
     levels = np.arange(40, dtype=np.uint8)[:, None] * 6
     seeded(ColorTable(levels, np.tile([0.0, 2.0], 20)), 8, init=init)
-    assert len(drawn) == seeding.RESTARTS
+    assert len(drawn) == seeding.STARTS
     assert {round(float(mean)) for means in drawn for mean in means.ravel() * 255} <= set(levels[1::2].ravel().tolist())
 
 
-def test_plus_plus_draws_the_first_mean_by_counts():
-    table = ColorTable(np.array([[0], [100], [200]], np.uint8), np.array([1.0, 6.0, 3.0]))
-    rng = np.random.default_rng(0)
-    drawn = [round(float(plus_plus(table, np.empty((0, 1)), 1, rng)[0, 0] * 255)) for _ in range(4000)]
-    shares = [drawn.count(level) / 4000 for level in (0, 100, 200)]
-    np.testing.assert_allclose(shares, [0.1, 0.6, 0.3], atol=0.02)
-
-
-def test_plus_plus_draws_by_counts_times_squared_distance_from_the_nearest_mean():
-    table = ColorTable(np.array([[0], [50], [100], [200]], np.uint8), np.array([1.0, 4.0, 3.0, 2.0]))
-    means, mass = np.array([[0.0], [200 / 255]]), np.array([0, 4 * 50**2, 3 * 100**2, 0])
-    rng = np.random.default_rng(0)
-    drawn = [round(float(plus_plus(table, means, 1, rng)[0, 0] * 255)) for _ in range(4000)]
-    shares = [drawn.count(level) / 4000 for level in (0, 50, 100, 200)]
-    np.testing.assert_allclose(shares, mass / mass.sum(), atol=0.02)
-
-
-def test_plus_plus_draws_no_color_twice_while_there_are_others():
-    table = ColorTable.of(np.arange(60, dtype=np.uint8)[:, None])
-    drawn = plus_plus(table, np.array([[7 / 255]]), 59, np.random.default_rng(0))
-    assert sorted(np.rint(drawn[:, 0] * 255).astype(int)) == [level for level in range(60) if level != 7]
-
-
-@pytest.mark.parametrize("n_components", [2, 4, 8, 16])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_lloyd_equals_scikit_learn(sample, n_components, seed):
-    means = plus_plus(sample, NONE, n_components, np.random.default_rng(seed))
-    clusters = lloyd(sample, around(sample, means, "full", RIDGE), RIDGE, 1)
-    options = {"n_init": 1, "init": means, "tol": 0, "max_iter": seeding.LLOYD}
-    oracle = KMeans(n_components, **options).fit(colors(sample.colors), sample_weight=sample.counts)
-    assert inertia(sample, clusters.means) == pytest.approx(oracle.inertia_, rel=0.01)
-
-
-@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-def test_lloyd_returns_the_shares_and_scatter_of_its_clusters(sample, covariance_type):
-    means = plus_plus(sample, NONE, 4, np.random.default_rng(0))
-    clusters = lloyd(sample, around(sample, means, covariance_type, RIDGE), RIDGE, 1)
-    x = colors(sample.colors)
-    nearest = ((x[:, None] - clusters.means) ** 2).sum(axis=2).argmin(axis=1)
-    hard = np.eye(4)[nearest] * sample.counts[:, None]
-    expected = Mixture(*naive.maximization(x, hard, covariance_type, RIDGE))
-    np.testing.assert_allclose(clusters.weights, expected.weights, atol=0.02)
-    np.testing.assert_allclose(clusters.covariances, expected.covariances, atol=0.05 * expected.covariances.max())
-
-
-@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-def test_reseeding_moves_the_failed_components_and_no_others(sample, covariance_type):
-    mixture = random_mixture(5, 3, covariance_type)
-    failed, kept = np.array([1, 4]), [0, 2, 3]
-    moved = reseed(sample, 0, mixture, failed, 1)
-    np.testing.assert_array_equal(moved.means[kept], mixture.means[kept])
-    np.testing.assert_array_equal(moved.full_covariances[kept], mixture.full_covariances[kept])
-    np.testing.assert_allclose(moved.weights[kept] / moved.weights[0], mixture.weights[kept] / mixture.weights[0])
-    assert (moved.means[failed] != mixture.means[failed]).any(axis=1).all()
-    assert len(np.unique(moved.means, axis=0)) == 5
-
-
-@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-def test_new_seeds_have_an_even_share_and_the_average_covariance(sample, covariance_type):
-    mixture = random_mixture(4, 3, covariance_type)
-    moved = reseed(sample, 0, mixture, np.array([2]), 1)
-    share = 0.25 / (1 - mixture.weights[2] + 0.25)
-    average = np.tensordot(mixture.weights, mixture.full_covariances, axes=1)
-    assert moved.weights[2] == pytest.approx(share)
-    np.testing.assert_allclose(moved.full_covariances[2], average, rtol=1e-12, atol=1e-15)
-
-
-def test_reseeding_repeats_itself_for_the_same_seed_and_round_alone(sample):
-    mixture, failed = random_mixture(5, 3), np.array([1, 4])
-    draws = [reseed(sample, seed, mixture, failed, attempt).means for seed, attempt in [(0, 1), (0, 1), (0, 2), (1, 1)]]
-    np.testing.assert_array_equal(draws[0], draws[1])
-    assert len({draw.tobytes() for draw in draws}) == 3
-
-
-RANGED = ColorTable.of(np.random.default_rng(0).random((200, 2), np.float32), space=SampleSpace((-40, 60)))
+RANGED = ColorTable.of(np.random.default_rng(0).random((200, 2), np.float32), space=SampleSpace(((-40, 60), (0, 1))))
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -177,15 +146,25 @@ def test_a_fit_of_a_table_with_a_range_comes_out_with_it(init, covariance_type):
     assert seeded(RANGED, 4, covariance_type, init).space == RANGED.space
 
 
-def test_each_step_of_seeding_keeps_the_range():
-    start = around(RANGED, RANGED.values[:3], "full", RIDGE)
-    clusters = lloyd(RANGED, start, RIDGE, 1)
-    assert start.space == clusters.space == reseed(RANGED, 0, clusters, np.array([1]), 1).space == RANGED.space
-
-
-def test_a_search_that_would_take_long_has_one_start(sample, monkeypatch):
+def test_a_search_that_would_take_long_has_one_start_and_no_swaps(sample, monkeypatch):
     starts = []
     monkeypatch.setattr(seeding, "around", lambda *arguments: starts.append(arguments) or around(*arguments))
     monkeypatch.setattr(seeding, "WORK", 1)
+    monkeypatch.setattr(search, "split", None)
     assert seeded(sample, 3).n_components == 3
     assert len(starts) == 1
+
+
+def test_a_search_tells_of_each_pass_and_ends_where_it_is_told_to(sample):
+    seen = []
+
+    def advance(n_colors):
+        seen.append(n_colors)
+        if len(seen) == 7:
+            raise InterruptedError
+
+    options = {"ridge": RIDGE, "matched": True, "tol": 1e-3, "seed": 0, "threads": 1}
+    with pytest.raises(InterruptedError):
+        seed_mixture(sample, 6, "full", "kmeans", advance=advance, **options)
+    assert seen == [len(sample)] * 7
+    assert sum(seen) < most_colors(sample)

@@ -15,9 +15,11 @@ from .conftest import ARGUMENTS, PIXELS, compiled, printed, run
 
 WARM = """
 from streamgmm.model.colors import ColorCounter, ColorTable
+from streamgmm.model.display import Display
 from streamgmm.model.distortion import distortion
 from streamgmm.model.jit import dispatchers
 from streamgmm.model.labels import LookupTable, classify, confidence
+from streamgmm.model.palette import palette_of
 from streamgmm.model.warmup import compile_kernels
 
 def compiled():
@@ -35,7 +37,7 @@ else:
     accumulate(pixels, mixture)
     ColorTable.of(pixels).accumulate(mixture, threads=2)
     labels = classify(pixels, mixture)
-distortion(pixels, labels, mixture)
+distortion(pixels, labels, palette_of(mixture), Display.of(mixture))
 confidence(pixels, mixture)
 print(before == compiled())
 """

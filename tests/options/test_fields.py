@@ -29,6 +29,8 @@ from streamgmm.options import (
 )
 from streamgmm.options.fields import Options, choices_of, flag_of, flat, option, spec_of
 
+from ..images import smooth
+
 ROOT = Path(__file__).parents[2]
 ALL = [kind for kind in vars(options).values() if isinstance(kind, type) and issubclass(kind, Options) and kind is not Options]
 FIELDS = {field.name: field for kind in ALL for field in dataclasses.fields(kind)}
@@ -81,7 +83,20 @@ REFUSED = [
     (FitOptions, "init", ["means"], "init is {!r}; choose kmeans, k-means++, random"),
     (FitOptions, "max_iter", [0, -3], "max-iter is {}; at least 1 is needed"),
     (FitOptions, "tol", [-1e-9, float("nan")], "tol is {}; it must be 0 or more"),
-    (FitOptions, "reg_covar", [-1.0, float("nan")], "reg-covar is {}; it must be 0 or more"),
+    (FitOptions, "preset", ["photo", ""], "preset is {!r}; choose picture, segment"),
+    (
+        FitOptions,
+        "range",
+        ["none", "", "1", "1,2,3", "1,2;", "2,1", "1,1", "0,nan", "0,inf", (), (1,), (1, 2, 3), [(1, 2), (3,)], 7, np.zeros(2)],
+        "range is {!r}; write auto, type, or LOW,HIGH, or LOW,HIGH;LOW,HIGH;... for each band",
+    ),
+    (
+        FitOptions,
+        "reg_covar",
+        [-1.0, float("nan"), float("inf"), "none", "", (1, 2)],
+        "reg-covar is {!r}; write auto, or a variance of colors in [0, 1], 0 or more",
+    ),
+    (FitOptions, "rare_weight", [-0.1, 1.5, float("nan")], "rare-weight is {}; choose 0 to 1"),
     (FitOptions, "seed", [-1], "seed is {}; it must be 0 or more"),
     (WriteOptions, "output", ["png"], "output is {!r}; choose palette, labels, rgb"),
     (WriteOptions, "compression", ["jpeg"], "compression is {!r}; choose deflate, none, lzw, zstd, packbits"),
@@ -91,6 +106,12 @@ REFUSED = [
     (WriteOptions, "resampling", ["average"], "resampling is {!r}; choose mode, nearest"),
     (WriteOptions, "bigtiff", ["always"], "bigtiff is {!r}; choose auto, yes, no"),
     (WriteOptions, "display_bands", [(), (1, 2), (1, 2, 3, 4)], "display bands are {}; name one, or three"),
+    (
+        WriteOptions,
+        "display_range",
+        ["wide", "1", "2,1", "3,3", "0,nan", "0,1;2,3", (1, 0), ((0, 1), (2, 3)), 7, ()],
+        "display-range is {!r}; write auto, type, or LOW,HIGH for all bands that are shown",
+    ),
     (WriteOptions, "min_psnr", [float("nan"), float("inf")], "min-psnr is {}; it must be a number of decibels"),
     (OutputOptions, "palette_out", ["a", "a.png", Path("gpl")], "{}: what kind of palette?"),
     (RunOptions, "work_dir", ["gone", Path("gone")], "work-dir is {}; there is no such folder"),
@@ -110,7 +131,8 @@ def test_a_value_that_cannot_be_is_refused_in_a_line(kind, name, value, line, tm
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OptionError) as refused:
         kind(**NEEDED.get(kind, {}), **{name: value})
-    assert str(refused.value).startswith(line.format(value))
+    shown = tuple(value) if isinstance(value, list) else value
+    assert str(refused.value).startswith(line.format(shown))
     assert "\n" not in str(refused.value)
 
 
@@ -155,6 +177,34 @@ def test_options_that_exclude_each_other_are_refused_in_a_line(kind, given, line
     with pytest.raises(OptionError) as refused:
         kind(**NEEDED.get(kind, {}), **given)
     assert str(refused.value) == line
+
+
+@pytest.mark.parametrize("value", ["-400,2900.5", (-400, 2900.5), [-400, 2900.5], ((-400, 2900.5),)])
+def test_a_range_to_show_is_a_pair_however_it_is_written(value):
+    assert WriteOptions(display_range=value).display_range == (-400, 2900.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("auto", "auto"),
+        ("type", "type"),
+        ("0,1", ((0, 1),)),
+        ("-1.5,2e3;0,7", ((-1.5, 2000), (0, 7))),
+        ((0, 1), ((0, 1),)),
+        ([np.int64(3), np.float32(4)], ((3, 4),)),
+        ([(0, 1), (2, 3)], ((0, 1), (2, 3))),
+        (np.array([[0, 1], [2, 3]]), ((0, 1), (2, 3))),
+        (((0, 1),), ((0, 1),)),
+    ],
+)
+def test_a_range_is_for_all_bands_or_for_each(given, taken):
+    assert FitOptions(range=given).range == taken
+
+
+@pytest.mark.parametrize(("given", "taken"), [("auto", "auto"), ("1e-4", 1e-4), (0, 0.0), (np.float32(0.5), 0.5), ("0", 0.0)])
+def test_a_ridge_is_found_or_given(given, taken):
+    assert FitOptions(reg_covar=given).reg_covar == taken
 
 
 # --- What is made of fields ---
@@ -314,3 +364,47 @@ def test_a_type_checker_knows_the_keywords(tmp_path):
 
 def test_a_type_checker_is_told_that_the_package_has_types():
     assert (ROOT / "streamgmm" / "py.typed").exists()
+
+
+# --- What is of another type ---
+
+OF_ANOTHER_TYPE = {
+    "n_components": [None, 8.0, "8", True, [8]],
+    "max_iter": [1.5, None, float("nan")],
+    "seed": [None, 1.5, "0"],
+    "tol": [None, "1e-3", True, 1j],
+    "rare_weight": ["half"],
+    "bands": [2, (1.5,), ["red"], "1,2", (True,)],
+    "nodata": [(0, 0, 0), "0"],
+    "page": [0.0, "0"],
+    "level": [None],
+    "all_pages": [1, "yes", None],
+    "overwrite": [1, None],
+    "pyramid": [0, "no"],
+    "chunk_size": [1.5, None],
+    "memory": [0.5],
+    "threads": [True, 2.0, "2"],
+    "work_dir": [5, b"in"],
+    "palette_out": [5],
+    "wait": ["long"],
+    "method": [None, 3, ["exact"]],
+    "output": [None],
+    "init": [None, 3],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in OF_ANOTHER_TYPE.items() for value in values])
+def test_what_is_of_another_type_is_refused_with_its_name_its_value_and_what_would_be_right(name, value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flag = flag_of(FIELDS[name]).lstrip("-")
+    with pytest.raises(OptionError, match=rf"\A{flag} is .*; (write|choose) ") as refused:
+        streamgmm.quantize(smooth(20, 30), "out.tif", **{name: value})
+    assert repr(value)[:8] in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = FitOptions(n_components=np.int64(8), tol=np.float32(0.5), max_iter=np.uint8(3))
+    assert (given.n_components, given.tol, given.max_iter) == (8, 0.5, 3)
+    assert {type(given.n_components), type(given.max_iter)} == {int}
+    assert type(FitOptions(tol=1).tol) is float

@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from streamgmm.jobs.resources import Resources
+from streamgmm.options import ResourceOptions
 from streamgmm.system.limits import free_memory, processors
 
 GIB = 1 << 30
@@ -19,6 +21,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
     """A machine of 16 processors, with 64 GiB free."""
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     memory = psutil.virtual_memory()._replace(available=MACHINE)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(PROCESSORS)), raising=False)
@@ -265,3 +269,56 @@ reset_peak_memory()
 print(before, peak_memory())
 """)
     assert before - after == pytest.approx(200, abs=20) if sys.platform == "linux" else before == after
+
+
+# --- Threads and forks ---
+
+
+@pytest.mark.parametrize(
+    ("omp", "numba", "expected"),
+    [("1", None, 1), (None, "3", 3), ("2", "3", 2), ("5,2", None, 5), ("99", None, 8), ("0", "", 8), ("many", "-1", 8)],
+)
+def test_schedulers_and_users_say_how_many_threads_there_may_be(omp, numba, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    for name, value in (("OMP_NUM_THREADS", omp), ("NUMBA_NUM_THREADS", numba)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert processors(tmp_path) == expected
+    assert Resources.of(ResourceOptions()).threads <= expected
+    assert Resources.of(ResourceOptions(threads=7)).threads == 7  # what is asked for is done
+
+
+FORKS = """
+import os, sys
+from streamgmm.system.limits import is_forked
+
+for _ in range(2):
+    print(is_forked(), flush=True)
+    if child := os.fork():
+        os.waitpid(child, 0)
+        break
+"""
+SPAWNS = """
+import logging, multiprocessing, time
+from streamgmm.system.limits import is_forked
+
+if __name__ == "__main__":
+    time.sleep(0.2)
+    for method in ("spawn", "fork"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            print(pool.apply(is_forked))
+"""
+
+
+def test_a_process_knows_whether_it_was_forked(tmp_path):
+    (tmp_path / "spawns.py").write_text(SPAWNS, encoding="utf-8")
+    for program, expected in (
+        (["-c", "import logging, time; time.sleep(0.2)" + FORKS], "False True"),
+        ([str(tmp_path / "spawns.py")], "False True"),
+    ):
+        output = subprocess.run(
+            [sys.executable, *program], env=ENVIRONMENT, capture_output=True, check=True, encoding="utf-8"
+        ).stdout
+        assert output.split() == expected.split()

@@ -121,11 +121,12 @@ def test_a_process_that_dies_costs_its_task_and_none_behind_it(tasks, size, way)
 
 
 def test_a_process_that_dies_while_it_waits_costs_nothing():
-    results = []
+    results, n_threads = [], threading.active_count()
     with closing(in_processes(die_later, [1, 2, 3], 1)) as tasks:
         for task, result in tasks:
             results.append((task, result))
             wait_for(lambda: not multiprocessing.active_children())
+            wait_for(lambda: threading.active_count() <= n_threads)  # those that watched it have seen it, too
     assert results == [(1, 1), (2, 2), (3, 3)]
 
 

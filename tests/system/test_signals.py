@@ -1,11 +1,13 @@
 """A signal that asks to stop is an exception inside the block, and what it was before outside of it."""
 
+import ctypes
 import signal
+import sys
 
 import pytest
 
 from streamgmm.errors import Interrupted
-from streamgmm.system.signals import STOP, stopping
+from streamgmm.system.signals import STOP, check_signals, stopping
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +70,32 @@ def test_a_block_in_a_block_gives_its_signals_back_to_the_outer():
         assert signal.getsignal(signal.SIGTERM) is outer
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGTERM)
+
+
+@ctypes.CFUNCTYPE(None)
+def interrupted_callback():
+    """A function that C calls, as the compiler does, which no exception leaves."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+@ctypes.CFUNCTYPE(None)
+def wrong_callback():
+    raise ValueError("told by Python")
+
+
+def call_and_check(*callbacks):
+    with stopping():
+        for callback in callbacks:
+            callback()
+        check_signals()
+
+
+def test_a_signal_that_a_callback_swallows_is_raised_later_and_python_does_not_tell_of_it(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: seen.append(str(unraisable.exc_value)))
+    with pytest.raises(Interrupted) as interrupted:
+        call_and_check(interrupted_callback, wrong_callback)
+    assert interrupted.value.exit_code == 143
+    assert seen == ["told by Python"]
+    wrong_callback()
+    assert seen == ["told by Python"] * 2

@@ -28,6 +28,8 @@ class ImageSpec:
         Colors of the labels; None only for form "labels".
     nodata : int or None
         Label of masked pixels, not one of the palette; None where no pixel is masked.
+    nodata_color : tuple of int
+        What they look like in a palette: red, green and blue.
     compression : {"none", "deflate", "lzw", "zstd", "packbits"}
     compression_level : int or None
         Of the codec; None for 4 (deflate) and 9 (zstd).
@@ -46,6 +48,7 @@ class ImageSpec:
     form: Form = "palette"
     palette: np.ndarray | None = None
     nodata: int | None = None
+    nodata_color: tuple[int, int, int] = (0, 0, 0)
     compression: Compression = "deflate"
     compression_level: int | None = None
     bits: int | None = None

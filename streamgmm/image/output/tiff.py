@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from ... import __version__
 from ...errors import OutputError
 from ...options import BigTiff, Structure
+from ...system.files import open_input
+from ...system.mark import software
 from ..metadata import ORIENTATION
 from .codec import CODECS
 from .spec import ImageSpec
@@ -56,13 +57,13 @@ def assemble_tiff(
     OutputError
         Where it cannot be written, or is too large for a classic TIFF and must be one.
     """
-    software = f"streamgmm {__version__}" + (f" fingerprint {fingerprint}" if fingerprint else "")
-    _write_ifds(part, specs, structure, bigtiff == "yes", software)
+    made_by = software(fingerprint)
+    _write_ifds(part, specs, structure, bigtiff == "yes", made_by)
     size = part.stat().st_size + int(_even(spool.sizes).sum())
     if size > CLASSIC_LIMIT and bigtiff != "yes":
         if bigtiff == "no":
             raise OutputError(f"{name}: a classic TIFF cannot hold its {size:,} bytes; use --bigtiff auto")
-        _write_ifds(part, specs, structure, True, software)
+        _write_ifds(part, specs, structure, True, made_by)
     _append_tiles(part, spool, specs)
 
 
@@ -96,6 +97,8 @@ def _tags(spec: ImageSpec, level: int) -> dict[str, Any]:
         assert spec.palette is not None
         colors = np.zeros((3, 1 << spec.bits_per_sample), "<u2")
         colors[:, : len(spec.palette)] = spec.palette.T.astype(np.uint16) * 257
+        if spec.nodata is not None:
+            colors[:, spec.nodata] = np.multiply(spec.nodata_color, 257)
         tags.append((320, 3, colors.size, colors.tobytes()))
     if spec.nodata is not None and spec.form != "rgb":  # GDAL_NODATA
         tags.append((42113, 2, None, str(spec.nodata)))
@@ -158,7 +161,7 @@ def _overwrite(ifd: tifffile.TiffPage, values: dict[int, Any]) -> None:
 def fingerprint_in(path: Path) -> str | None:
     """Return the fingerprint in the Software (tag 305) of a TIFF that is whole, or None where there is none."""
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open_input(path) as file, tifffile.TiffFile(file) as tiff:
             for page in tiff.pages:
                 for ifd in (page, *(page.pages or ())):
                     if max(map(sum, zip(ifd.dataoffsets, ifd.databytecounts, strict=True))) > tiff.filehandle.size:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,11 @@ from ...errors import ImageReadError, OptionError
 
 # Reduced levels are as wide for their height as the image, to this share: each halving rounds to a pixel.
 ASPECT = 0.02
+# What Ventana's scanners say of pages that are photographs of the whole glass, and of the slide itself.
+PHOTOGRAPHS = ("Label_Image", "Label Image", "Probability_Image", "Thumbnail")
+BASE = re.compile(r"level=0\b")
+# An image of so many times the pixels is told of, if it is among so many images: a stack may have thousands.
+FAR_LARGER, LOOKED_AT = 4, 64
 
 
 @dataclass
@@ -40,7 +46,10 @@ class Group:
             image.samplesperpixel,
             image.bitspersample,
         )
-        if page.is_mask:
+        if is_mask(page):
+            size = page.imagewidth, page.imagelength
+            if size != (image.imagewidth, image.imagelength) and not self._is_smaller(page):
+                return False
             self.masks.append(page)
         elif alike and (page.is_reduced or (page.is_tiled and image.is_tiled)):
             self.reduced.append(page)
@@ -72,6 +81,27 @@ class Group:
         page = levels[level]
         size = page.imagewidth, page.imagelength
         return page, next((mask for mask in self.masks if (mask.imagewidth, mask.imagelength) == size), None)
+
+
+def is_mask(page: tifffile.TiffPage) -> bool:
+    """Whether a page is a transparency mask (NewSubfileType, tag 254): some scanners say so of infrared in 16 bits."""
+    return bool(page.is_mask) and page.bitspersample in (1, 8)
+
+
+def is_photograph(page: tifffile.TiffPage) -> bool:
+    """Whether a page is the label or the overview that stands before the slide in files of Leica (SCN) and Ventana (BIF)."""
+    return page.parent.is_scn or page.parent.is_bif or page.description.startswith(PHOTOGRAPHS)
+
+
+def _area(group: Group) -> int:
+    return group.image.imagewidth * group.image.imagelength
+
+
+def far_larger(tiff: tifffile.TiffFile, group: Group) -> Group | None:
+    """Return an image behind the one that is taken, among the first pages, that has far more pixels; None where none has."""
+    chosen = _area(group)
+    behind = itertools.islice((other for other in groups(tiff) if other.index > group.index), LOOKED_AT)
+    return next((other for other in behind if _is_full(other) and _area(other) > FAR_LARGER * chosen), None)
 
 
 def groups(tiff: tifffile.TiffFile) -> Iterator[Group]:
@@ -106,30 +136,39 @@ def _group(index: int, page: tifffile.TiffPage) -> Group:
     if page.subifds:
         with contextlib.suppress(Exception):  # a damaged child does not spoil its parent
             children = [child for child in page.pages if isinstance(child, tifffile.TiffPage)]
-    full = next((child for child in children if not child.is_reduced and not child.is_mask), None)
-    group = Group(index, full if full is not None and (page.is_reduced or page.is_mask) else page)
+    full = next((child for child in children if not child.is_reduced and not is_mask(child)), None)
+    group = Group(index, full if full is not None and (page.is_reduced or is_mask(page)) else page)
     for child in children:
         if child is not group.image:
             group.take(child)
     return group
 
 
+def _is_full(group: Group) -> bool:
+    """Whether an image is no thumbnail or mask."""
+    return not group.image.is_reduced and not is_mask(group.image)
+
+
 def full_images(tiff: tifffile.TiffFile) -> list[Group]:
     """Return the images that are no thumbnails or masks, or all where there are only such."""
     found = list(groups(tiff))
-    return [group for group in found if not group.image.is_reduced and not group.image.is_mask] or found
+    return [group for group in found if _is_full(group)] or found
 
 
 def image_group(tiff: tifffile.TiffFile, page: int | None, name: str) -> Group:
-    """Return the image that is page number ``page`` of the chain, or the first image of the file.
+    """Return the image that is page number ``page`` of the chain, or the slide, or the first image of the file.
 
     Raises
     ------
     OptionError
         Where there is no such page.
     """
+    first = tiff.pages.first
+    if page is None and is_photograph(first):
+        found = full_images(tiff)
+        return next((group for group in found if BASE.match(group.image.description)), max(found, key=_area))
     if page is None:
-        return full_images(tiff)[0] if tiff.pages.first.is_reduced or tiff.pages.first.is_mask else next(groups(tiff))
+        return full_images(tiff)[0] if first.is_reduced or is_mask(first) else next(groups(tiff))
     for group in groups(tiff):
         if group.index == page:
             return group

@@ -9,27 +9,29 @@ import numpy as np
 import tifffile
 from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
-from ...errors import UnsupportedImageError
-from ..samples import Convert, Interpretation, chosen_bands, expansion, full_value, sample_value
-from .ycbcr import FromYCbCr, decodes_colors
+from ...errors import OptionError, UnsupportedImageError
+from ...options import ImageOptions
+from ..samples import Convert, Interpretation, asked_alpha, chosen_bands, expansion, full_value, sample_value
+from .ycbcr import APERIO_RGB, APERIO_YCBCR, FromYCbCr, decodes_colors
 
 log = logging.getLogger(__name__)
 
 
-def interpretation_of(
-    page: tifffile.TiffPage, name: str, bands: tuple[int, ...] | None, nodata: float | None
-) -> Interpretation:
+def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions, masked: bool = False) -> Interpretation:
     """Find how the samples of a page become colors.
+
+    A mask or alpha decides alone: with them, black may be the color of a roof, and not nodata (GDAL RFC 15).
 
     Parameters
     ----------
     page : tifffile.TiffPage
     name : str
         For messages.
-    bands : tuple of int, optional
-        Bands to take, from 1, in this order. Default: all that are not alpha.
-    nodata : float, optional
-        Value of masked pixels as they are stored. Default: what GDAL_NODATA (tag 42113) says.
+    options : ImageOptions
+        Bands to take, by default all that are not alpha; which sample that is, by default what ExtraSamples (tag 338) says; and
+        the value of masked pixels, by default what GDAL_NODATA (tag 42113) says, unless there is a mask or alpha.
+    masked : bool
+        Whether the page has a mask.
 
     Raises
     ------
@@ -45,20 +47,36 @@ def interpretation_of(
         dtype = np.dtype(np.uint8)
     n_colors = 3 if convert and convert is not _inverted else n_samples
     extras = tuple(page.extrasamples or ())[: page.samplesperpixel - n_samples]
-    alpha = next((i for i, kind in enumerate(extras) if kind in (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)), None)
-    alpha_band = None if alpha is None else n_colors + alpha
+    found = next((i for i, kind in enumerate(extras) if kind in (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)), None)
+    alpha = asked_alpha(options.alpha, None if found is None else n_samples + found, page.samplesperpixel, name)
+    if alpha is not None and alpha < n_samples and convert not in (None, _inverted):
+        raise OptionError(
+            f"{name}: alpha is {alpha + 1}; colors are converted of samples 1 to {n_samples}, choose one behind them"
+        )
+    alpha_band = None if alpha is None else alpha + n_colors - n_samples
+    nodata = options.nodata
+    if nodata is None and alpha is None and not masked:
+        nodata = _nodata(page)
     return Interpretation(
         n_samples=n_samples,
         expand=expand,
         convert=convert,
+        stored=np.dtype(page.dtype),
         dtype=dtype,
-        bands=chosen_bands(n_colors + page.samplesperpixel - n_samples, alpha_band, bands, name),
-        alpha=None if alpha is None else n_samples + alpha,
-        associated=alpha is not None and extras[alpha] == EXTRASAMPLE.ASSOCALPHA and page.photometric != PHOTOMETRIC.PALETTE,
-        nodata=sample_value(_nodata(page) if nodata is None else nodata, np.dtype(page.dtype)),
+        bands=chosen_bands(n_colors + page.samplesperpixel - n_samples, alpha_band, options.bands, name),
+        alpha=alpha,
+        associated=_is_associated(page, extras, alpha, n_samples),
+        nodata=sample_value(nodata, np.dtype(page.dtype)),
         floats=np.dtype(page.dtype).kind == "f",
         converted=converted,
     )
+
+
+def _is_associated(page: tifffile.TiffPage, extras: tuple, alpha: int | None, n_samples: int) -> bool:
+    """Whether colors were multiplied with alpha."""
+    if alpha is None or not 0 <= alpha - n_samples < len(extras):
+        return False
+    return extras[alpha - n_samples] == EXTRASAMPLE.ASSOCALPHA and page.photometric != PHOTOMETRIC.PALETTE
 
 
 def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[int, Convert | None, bool]:
@@ -70,7 +88,9 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[in
         if n_samples > 1:
             log.warning("%s: has no PhotometricInterpretation (tag 262); its bands are taken as they are", name)
         return n_color, None, False
-    if photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
+    if page.compression == APERIO_YCBCR and n_color == 3:
+        return 3, FromYCbCr(), False
+    if photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB) or page.compression == APERIO_RGB:
         return n_color, None, False
     if photometric == PHOTOMETRIC.MINISWHITE:
         return n_color, _inverted, False
@@ -93,7 +113,7 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[in
 
 def _nodata(page: tifffile.TiffPage) -> float | None:
     """Return the value of GDAL_NODATA (tag 42113), or None where there is none, or it is no number."""
-    text = str(page.tags.valueof("GDAL_NODATA")).strip(" \0")
+    text = str(page.tags.valueof("GDAL_NODATA")).strip(" \0").replace(",", ".")  # as some countries write it
     for number in (int, float):  # 64 bits do not fit a float
         with contextlib.suppress(ValueError):
             return number(text)

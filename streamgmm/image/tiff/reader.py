@@ -1,19 +1,25 @@
 """The TIFF reader: pages as colors with a mask."""
 
+import contextlib
+import logging
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from ...errors import ImageReadError
 from ...options import ReadOptions
 from ..image import FileState, MaskedPixels
 from ..metadata import Metadata
+from ..sidecars import mask_file, placed
 from ..tiles import Window
 from .file import SharedFile, damage
-from .pages import Group, full_images, image_group
+from .pages import Group, far_larger, full_images, image_group
 from .photometry import interpretation_of
 from .segments import Segments
 from .tags import carried_over
+
+log = logging.getLogger(__name__)
 
 
 class TiffImage:
@@ -48,12 +54,33 @@ class TiffImage:
         with damage(self.name, "not a sound TIFF"):
             self.page, mask = group.level(options.level, self.name)
             self._segments = Segments(file, self.page, budget)
-            self._interpretation = interpretation_of(self.page, self.name, options.bands, options.nodata)
+            beside = mask_file(Path(self.name)) if mask is None and group.index == 0 else None  # GDAL's are of the first page
+            masked = mask is not None or beside is not None
+            self._interpretation = interpretation_of(self.page, self.name, options, masked)
+            self._segments.fill = self._interpretation.nodata or 0
             self._mask = Segments(file, mask, budget) if mask is not None else None
+        self._beside = None if beside is None else self._mask_beside(beside, budget)
         height, width, _ = self._segments.shape
         self.shape, self.dtype = (height, width, len(self._interpretation.bands)), self._interpretation.dtype
         self.segment, self.tile = self._segments.segment, self._segments.tile
+        self.units = self._interpretation.units
         self.maskable = self._interpretation.maskable or self._mask is not None or self._segments.sparse
+
+    def _mask_beside(self, path: Path, budget: int | None) -> SharedFile:
+        """Take the mask from a file beside the image: of the same size, from any level."""
+        file = SharedFile(path)
+        try:
+            size = self.page.imagewidth, self.page.imagelength
+            with damage(file.name, "not a sound TIFF"):
+                group = image_group(file.tiff, None, file.name)
+                pages = [page for page in (group.image, *group.reduced) if (page.imagewidth, page.imagelength) == size]
+            if not pages:
+                raise ImageReadError(f"{file.name}: has no mask of {size[0]} x {size[1]} pixels for {self.name}; remove it")
+            self._mask = Segments(file, pages[0], budget)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def read(self, window: Window) -> MaskedPixels:
         """Return the colors of a window and which are valid, decoding the tiles or strips it touches.
@@ -79,7 +106,9 @@ class TiffImage:
         ------
         ImageReadError
         """
-        self._file.check_unchanged()
+        for file in (self._file, self._beside):
+            if file is not None:
+                file.check_unchanged()
 
     def absent(self, window: Window) -> bool:
         """Whether a window has no pixels in a sparse file, so that reading it would tell nothing."""
@@ -89,7 +118,7 @@ class TiffImage:
     def metadata(self) -> Metadata:
         """What an output takes over; georeferencing and pixel size are those of the level."""
         full = self._group.image
-        metadata = carried_over(full, colors_converted=self._interpretation.converted)
+        metadata = placed(carried_over(full, colors_converted=self._interpretation.converted), Path(self.name))
         if self.page is full:
             return metadata
         return metadata.scaled(full.imagewidth / self.page.imagewidth, full.imagelength / self.page.imagelength)
@@ -121,15 +150,26 @@ class TiffImage:
         reasons = {
             "alpha": how.alpha is not None,
             f"nodata {how.nodata}": how.nodata is not None,
-            "mask page": self._mask is not None,
+            "mask page": self._mask is not None and self._beside is None,
+            "mask file": self._beside is not None,
             "absent tiles": self._segments.sparse,
             "NaN": how.floats,
         }
         return [reason for reason, holds in reasons.items() if holds]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and that of its mask."""
         self._file.close()
+        if self._beside is not None:
+            self._beside.close()
+
+
+def _larger(file: SharedFile, group: Group) -> tuple[int, int, str] | None:
+    """Return the numbers of an image and of a far larger one behind it, and the remedy; None where there is none."""
+    with contextlib.suppress(Exception):  # a damaged page behind it does not spoil it
+        if (other := far_larger(file.tiff, group)) is not None:
+            return group.index, other.index, f"take it with --page {other.index}"
+    return None
 
 
 def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[TiffImage]:
@@ -144,6 +184,8 @@ def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[Tiff
     try:
         with damage(file.name, "not a sound TIFF"):
             chosen = full_images(file.tiff) if options.all_pages else [image_group(file.tiff, options.page, file.name)]
+        if options.page is None and not options.all_pages and (larger := _larger(file, chosen[0])):
+            log.warning("%s: page %d is taken; page %d has far more pixels: %s", file.name, *larger)
         return [TiffImage(file, group, options, budget) for group in chosen]
     except BaseException:
         file.close()

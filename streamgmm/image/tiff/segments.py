@@ -17,7 +17,8 @@ from ...errors import ImageReadError, MemoryBudgetError, UnsupportedImageError
 from ..image import MaskedPixels
 from ..tiles import TileGrid, Window
 from .file import SharedFile, damage
-from .ycbcr import Subsampling
+from .lerc import LERC, PARAMETERS, decode_lerc
+from .ycbcr import APERIO_RGB, APERIO_YCBCR, Subsampling
 
 JPEG = (7, 34892, 33007)  # values of Compression (tag 259)
 # Codecs whose data says its size, and what reads that. Its area may be this much larger than that of a tile: JPEG pads to 16.
@@ -53,6 +54,8 @@ class Segments:
         Where a tile or strip does not fit the budget.
     """
 
+    fill: float = 0  # samples of a plane that is absent where others are there: GDAL's are nodata, or 0
+
     def __init__(self, file: SharedFile, page: tifffile.TiffPage, budget: int | None):
         self.name, self.page, self._file = file.name, page, file
         with damage(self.name, "not a sound TIFF"):
@@ -68,7 +71,9 @@ class Segments:
             self.segment = (1, 1) if self._offset is not None else self.grid.tile
             self._check_budget(budget)
             self._tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in JPEG else {}
-        self.sparse = 0 in page.databytecounts
+        self.sparse = self._offset is None and any(
+            not (offset or size) for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False)
+        )
 
     def _check_kind(self) -> None:
         page = self.page
@@ -96,7 +101,7 @@ class Segments:
     def _in_one_piece(self) -> int | None:
         """Return where the samples are, where they lie uncompressed in one piece."""
         page = self.page
-        if not page.is_contiguous or not page.is_memmappable or self._subsampling:
+        if not page.is_contiguous or not page.is_memmappable or self._subsampling or not any(page.dataoffsets):
             return None
         for index, (offset, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
             self._check_there(index, offset, size)
@@ -144,8 +149,16 @@ class Segments:
         return self.sparse and not any(self._is_there(self.grid.index_of(place)) for place in self._touched(window))
 
     def _is_there(self, index: int) -> bool:
-        counts = self.page.databytecounts
-        return all(counts[index + plane * len(self.grid)] for plane in range(self._planes))
+        """Whether any plane of a tile or strip is there; one that is not is filled."""
+        return any(self._has(number) for number in self._numbers(index))
+
+    def _numbers(self, index: int) -> range:
+        """Return the numbers of a tile or strip in all planes."""
+        return range(index, len(self.grid) * self._planes, len(self.grid))
+
+    def _has(self, number: int) -> bool:
+        """Whether a tile or strip of a plane is there: what has neither an offset nor bytes is absent."""
+        return self.page.dataoffsets[number] != 0 or self.page.databytecounts[number] != 0
 
     def _touched(self, window: Window) -> TileGrid:
         height, width = self.grid.tile
@@ -182,13 +195,19 @@ class Segments:
         place = self.grid[index]
         with damage(self.name, f"{self.kind} {index} is corrupt"):
             if self._subsampling:
-                planes = [self._bytes(index + plane * len(self.grid)) for plane in range(self._planes)]
-                pixels = self._subsampling.decode(planes, self.grid.tile if self.tile else place[2:])
+                encoded = [self._bytes(number) for number in self._numbers(index)]
+                pixels = self._subsampling.decode(encoded, self.grid.tile if self.tile else place[2:])
             elif self._planes == 1:
                 pixels = self._decode_plane(index, self._bytes(index))
             else:
-                numbers = range(index, len(self.grid) * self._planes, len(self.grid))
-                pixels = np.concatenate([self._decode_plane(number, self._bytes(number)) for number in numbers], axis=2)
+                absent = np.full((place.height, place.width, 1), self.fill, self.dtype)
+                planes = [
+                    self._decode_plane(number, self._bytes(number))[: place.height, : place.width]
+                    if self._has(number)
+                    else absent
+                    for number in self._numbers(index)
+                ]
+                pixels = np.concatenate(planes, axis=2)
             pixels = pixels[: place.height, : place.width]
             promised = (place.height, place.width, self.shape[2]), self.dtype
             if (pixels.shape, pixels.dtype) != promised:
@@ -196,8 +215,13 @@ class Segments:
         return pixels
 
     def _bytes(self, number: int) -> memoryview:
-        """Return the encoded bytes of a segment of a plane."""
+        """Return the encoded bytes of a segment of a plane; of what is not compressed, the shape says how many there are."""
         offset, size = self.page.dataoffsets[number], self.page.databytecounts[number]
+        if self.page.compression == 1 and not self._subsampling and isinstance(self.page.bitspersample, int):
+            place = self.grid[number % len(self.grid)]
+            rows, columns = self.grid.tile if self.tile else (place.height, place.width)
+            row = -(-columns * (self.shape[2] // self._planes) * self.page.bitspersample // 8)
+            size = max(size, rows * row)
         self._check_there(number, offset, size)
         data = self._file.read(offset, size)
         if len(data) < size:
@@ -216,6 +240,15 @@ class Segments:
         if width * height > LARGER * math.prod(self.grid.tile):
             raise ValueError(f"its data says {width} x {height} pixels")
 
+    def _decoded(self, data: memoryview, number: int) -> np.ndarray:
+        """Decode a segment; the last strip may hold as many rows as the others, of which the image has fewer."""
+        try:
+            return self.page.decode(data, number, **self._tables)[0]
+        except Exception:
+            if self.tile or self.grid[number % len(self.grid)].height == self.grid.tile[0]:
+                raise
+        return self.page.decode(data, 0, **self._tables)[0]
+
     def _decode_plane(self, number: int, data: memoryview) -> np.ndarray:
         self._check_stream(data)
         if self.page.compression in JPEG and self._planes > 1:  # tifffile takes a plane of RGB for RGB
@@ -223,5 +256,9 @@ class Segments:
                 bytes(data), tables=self._tables["jpegtables"], colorspace="MINISBLACK", outcolorspace="MINISBLACK"
             )
             return pixels[:, :, None]
-        pixels = self.page.decode(data, number, **self._tables)[0][0]
+        if self.page.compression == LERC:
+            return decode_lerc(bytes(data), self.page.tags.valueof(PARAMETERS), self.shape[2] // self._planes)
+        if self.page.compression in (APERIO_YCBCR, APERIO_RGB):  # which tifffile refuses where tag 530 says nothing
+            return imagecodecs.jpeg2k_decode(bytes(data))
+        pixels = self._decoded(data, number)[0]
         return pixels.astype(bool) if self.dtype == bool and pixels.dtype == np.uint8 else pixels  # CCITT gives uint8

@@ -79,6 +79,7 @@ PER_CENTIMETER = {"Å": 1e8, "nm": 1e7, "mm": 10.0, "cm": 1.0, "m": 0.01, "in": 
 PER_CENTIMETER |= dict.fromkeys(("µm", "\u03bcm", "\\u00B5m", "um", "micron", "microns"), 1e4)
 
 TAG_LIMIT = 16 << 20
+COLOR_MAP = 320
 
 
 def carried_over(page: tifffile.TiffPage, *, colors_converted: bool) -> Metadata:
@@ -111,6 +112,7 @@ def carried_over(page: tifffile.TiffPage, *, colors_converted: bool) -> Metadata
         "GDAL_METADATA items of bands": of_bands,
         "InterColorProfile": icc and colors_converted,
         f"ImageDescription ({program})": program,
+        "ColorMap": COLOR_MAP in page.tags and page.photometric != tifffile.PHOTOMETRIC.PALETTE,
     }
     tags = tuple((code, CARRIED[code][0], len(value), value) for code, value in sorted(found.items()) if value)
     return Metadata(

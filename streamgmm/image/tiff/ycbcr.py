@@ -8,6 +8,8 @@ import numpy as np
 import tifffile
 
 COEFFICIENTS, SUBSAMPLING, REFERENCE = 529, 530, 532  # tags
+# Compression (tag 259) of Aperio's slides in JPEG 2000, which says what colors are, whatever the photometric interpretation.
+APERIO_YCBCR, APERIO_RGB = 33003, 33005
 # ITU-R BT.601, and the range of 8-bit codes, where the file says nothing.
 BT601 = (0.299, 0.587, 0.114)
 FULL_RANGE = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)

@@ -14,7 +14,7 @@ from ...errors import ImageReadError, Interrupted, MemoryBudgetError, OptionErro
 from ...image.output.tiff import fingerprint_in
 from ...options import BatchOptions, FitOptions, ReadOptions, WriteOptions
 from ...options.fields import flat
-from ...system.files import beside, output_errors
+from ...system.files import beside, output_errors, read_text
 from ...system.processes import in_processes
 from ..fingerprint import content, fingerprint
 from ..model_file import load_model
@@ -65,10 +65,11 @@ def _reports(given: Batch, each: EachOptions, marks: list[str], common: str) -> 
     with _resumable(given.out_dir, fingerprint(given.pairs, marks), given.resume) as resumed:
         jobs: list[FileJob] = []
         for pair, mark in zip(given.pairs, marks, strict=True):
-            if (given.skip_existing or resumed) and not pair.complaint and _up_to_date(pair, mark):
+            goes_on = (given.skip_existing or resumed) and not pair.complaint
+            if goes_on and fingerprint_in(pair.target) == mark:
                 yield FileReport(str(pair.source), str(pair.target), "skipped", fingerprint=mark)
             else:
-                jobs.append(FileJob(pair, each, given.model, mark))
+                jobs.append(FileJob(pair, each, given.model, mark, only_own=goes_on and not given.overwrite))
         if given.shared_palette is not None and jobs:
             model = _shared_model(given, each, common)
             jobs = [replace(job, model=model) for job in jobs]
@@ -95,8 +96,8 @@ def _shared_model(given: Batch, each: EachOptions, mark: str) -> Path:
         Where there is none.
     """
     path = given.out_dir / MODEL
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        if json.loads(path.read_text(encoding="utf-8")).get("fingerprint") == mark:
+    with contextlib.suppress(ImageReadError, ValueError, AttributeError):
+        if json.loads(read_text(path)).get("fingerprint") == mark:
             return path
     assert each.threads is not None
     options = replace(each, overwrite=True, threads=each.threads * given.jobs)
@@ -122,15 +123,6 @@ def _content(pair: Pair) -> list | None:
         return content(pair.source)
     except ImageReadError:
         return None
-
-
-def _up_to_date(pair: Pair, mark: str) -> bool:
-    """Whether the output was made from this input, with these options, after it was last changed."""
-    try:
-        newer = pair.target.stat().st_mtime_ns >= pair.source.stat().st_mtime_ns
-    except OSError:
-        return False
-    return newer and fingerprint_in(pair.target) == mark
 
 
 def _share(given: Batch) -> EachOptions:

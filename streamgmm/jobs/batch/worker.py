@@ -11,10 +11,11 @@ from logging.handlers import QueueHandler
 from pathlib import Path
 from typing import Literal
 
-from ...errors import OptionError, StreamGMMError
+from ...errors import OutputError, StreamGMMError
 from ...options import FitOptions, JobOptions, WriteOptions
 from ...system.files import output_errors
 from ...system.limits import peak_memory, reset_peak_memory
+from ...system.mark import is_own
 from ...system.signals import stopping
 from .inputs import Pair
 
@@ -38,12 +39,23 @@ class FileJob:
         Whose colors it gets; None where a model is to be fitted to it.
     fingerprint : str
         What the output is made of and how, which stands in it.
+    only_own : bool
+        Whether nothing is replaced but what this program has made.
     """
 
     pair: Pair
     options: EachOptions
     model: str | os.PathLike | None
     fingerprint: str
+    only_own: bool = False
+
+    def check(self) -> None:
+        """Raise an error where there is a complaint, or what is in the place of the output is to stay."""
+        pair = self.pair
+        if pair.complaint:
+            raise pair.complaint
+        if self.only_own and pair.target.exists() and not pair.target.is_dir() and not is_own(pair.target):
+            raise OutputError(f"{pair.target}: exists, and is not of this program; choose another --suffix or --out-dir")
 
 
 @dataclass(frozen=True)
@@ -88,8 +100,7 @@ def make(given: FileJob) -> tuple[FileReport, Messages]:
     reset_peak_memory()
     with kept_messages() as messages, stopping():
         try:
-            if pair.complaint:
-                raise OptionError(pair.complaint)
+            given.check()
             with output_errors(pair.target):
                 pair.target.parent.mkdir(parents=True, exist_ok=True)
             if given.model is None:

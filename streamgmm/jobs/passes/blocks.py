@@ -49,6 +49,8 @@ class Blocks(Sequence[Block]):
         Whether samples are floats, or integers of more than 16 bits.
     dtype : numpy.dtype
         Of the samples as kernels take them: uint8, uint16, or float32 in [0, 1].
+    units : tuple of float
+        Those of the first image, as samples of that type.
     n_pixels : int
         Pixels of all blocks.
     sparse : bool
@@ -73,6 +75,8 @@ class Blocks(Sequence[Block]):
                     f"{image.name}: samples are {image.dtype}, those of {first.name} are {first.dtype}; fit images of one kind"
                 )
         self.dtype = np.dtype(np.float32) if self.floating else np.result_type(*(image.dtype for image in images))
+        more = 257 if self.dtype == np.uint16 and first.dtype == np.uint8 else 1
+        self.units = first.units[0] * more, first.units[1] * more
         windows = [(image, window, number) for number, image in enumerate(images) for window in _windows(image)]
         there = [place for place in windows if not place[0].absent(place[1])]
         self._blocks = [Block(*place, index) for index, place in enumerate(there)]

@@ -154,12 +154,12 @@ def resumable(output: Path, work_dir: Path | None, key: str) -> Iterator[Checkpo
     label = folder / "job"
     with output_errors(output):
         resumed = label.is_file() and label.read_bytes() == key.encode()
-    if not resumed:
-        shutil.rmtree(folder, ignore_errors=True)
-        with output_errors(output):
-            folder.mkdir()
-            label.write_text(key, encoding="utf-8")
     try:
+        if not resumed:
+            shutil.rmtree(folder, ignore_errors=True)
+            with output_errors(output):
+                folder.mkdir()
+                label.write_text(key, encoding="utf-8")
         yield Checkpoint(folder, output, resumed)
     except (KeyboardInterrupt, Interrupted):
         raise

@@ -65,25 +65,6 @@ class AnyMasked(Sum):
         self._found |= part.n_valid < block.n_pixels
 
 
-class Extent(Sum):
-    """The least and the greatest sample."""
-
-    low, high = np.inf, -np.inf
-
-    def take(self, value: tuple[float, float], block: Block) -> None:
-        """Add those of a block."""
-        self.low, self.high = min(self.low, value[0]), max(self.high, value[1])
-
-    def state(self) -> State:
-        """Return what :meth:`restore` takes."""
-        return {"low": self.low, "high": self.high}
-
-    def restore(self, state: State) -> bool:
-        """Go on from a state."""
-        self.low, self.high = float(state["low"]), float(state["high"])
-        return True
-
-
 class Total(Sum, Generic[Summed]):
     """A sum of statistics or colors, with pixels or images of equal weight.
 
@@ -143,57 +124,77 @@ class FewColors(Total[ColorTable]):
         return bool(self._parts) and len(self.result()) > self._most
 
 
+class Counted(Sum):
+    """The colors that a task counts into a counter."""
+
+    def __init__(self, counter: ColorCounter):
+        super().__init__()
+        self.counter = counter
+
+    def state(self) -> State:
+        """Return what :meth:`restore` takes."""
+        return {"counters": self.counter.total()}
+
+    def restore(self, state: State) -> bool:
+        """Go on from a state."""
+        self.counter.restore(state.pop("counters"))
+        return True
+
+
 class Drawn(Sum):
-    """Pixels that were drawn, and what was counted on the way.
+    """Pixels that were drawn, how many each stands for, and the number of the image each is of.
 
     Parameters
     ----------
-    counter : ColorCounter or None
-        Into which the task counts.
+    dtype : numpy.dtype
+    n_bands : int
+    wanted : int, optional
+        How many are enough.
     """
 
-    def __init__(self, dtype: np.dtype, n_bands: int, counter: ColorCounter | None = None):
+    def __init__(self, dtype: np.dtype, n_bands: int, wanted: int | None = None):
         super().__init__()
-        self._wanted: int | None = None
-        self._counter = counter
-        self._pixels, self._images = [np.empty((0, n_bands), dtype)], [np.empty(0, np.intp)]
+        self._wanted = wanted
+        self._parts: list[tuple[np.ndarray, ...]] = [(np.empty((0, n_bands), dtype), np.empty(0), np.empty(0, np.intp))]
         self.n_drawn = 0
 
-    def take(self, value: np.ndarray | None, block: Block) -> None:
-        """Add those of a block, if it is one that was to be drawn from."""
-        if value is not None:
-            self._pixels.append(value)
-            self._images.append(np.full(len(value), block.image_number))
-            self.n_drawn += len(value)
+    def take(self, value: tuple[np.ndarray, np.ndarray], block: Block) -> None:
+        """Add those of a block."""
+        pixels, weights = value
+        self._parts.append(
+            (pixels.astype(self._parts[0][0].dtype, copy=False), weights, np.full(len(pixels), block.image_number))
+        )
+        self.n_drawn += len(pixels)
 
     @property
     def complete(self) -> bool:
         """Whether enough are drawn."""
         return self._wanted is not None and self.n_drawn >= self._wanted
 
-    def go_on_to(self, wanted: int) -> None:
-        """Take more, up to some, without counting."""
-        self._wanted, self._counter = wanted, None
+    def _joined(self, index: int) -> np.ndarray:
+        return np.concatenate([part[index] for part in self._parts])
 
     @property
     def pixels(self) -> np.ndarray:
         """What was drawn, shape (n, D)."""
-        return np.concatenate(self._pixels)
+        return self._joined(0)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """How many pixels each stands for, shape (n,)."""
+        return self._joined(1)
 
     @property
     def images(self) -> np.ndarray:
         """The number of the image of each, shape (n,)."""
-        return np.concatenate(self._images)
+        return self._joined(2)
 
     def state(self) -> State:
         """Return what :meth:`restore` takes."""
-        counters = {} if self._counter is None else {"counters": self._counter.total()}
-        return {"drawn": self.pixels, "images": self.images, **counters}
+        return {"drawn": self.pixels, "weights": self.weights, "images": self.images}
 
     def restore(self, state: State) -> bool:
         """Go on from a state."""
-        self._pixels, self._images = [state["drawn"]], [state["images"]]
+        self._parts = [(state["drawn"], state["weights"], state["images"])]
         self.n_drawn = len(state["drawn"])
-        if self._counter is not None:
-            self._counter.restore(state.pop("counters"))
         return True

@@ -437,3 +437,80 @@ def test_masks_of_the_collection_are_those_gdal_reads(bits):
     pixels, valid = read(path)
     np.testing.assert_array_equal(valid, mask)
     np.testing.assert_array_equal(pixels, expected)
+
+
+def test_a_page_of_16_bits_that_is_called_a_mask_is_an_image(tmp_path):
+    """Some scanners write infrared so."""
+    pixels = picture(0)
+    infrared = smooth(HEIGHT, WIDTH, 1, np.uint16)[:, :, 0]
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as writer:
+        writer.write(pixels, photometric="rgb", metadata=None)
+        writer.write(infrared, photometric="minisblack", subfiletype=1, metadata=None)
+    with_tags(tmp_path / "scan.tif", {254: 4}, page=1)
+    assert read(tmp_path / "scan.tif")[1] is None
+    np.testing.assert_array_equal(read(tmp_path / "scan.tif", page=1)[0][:, :, 0], infrared)
+
+
+def test_a_page_of_1_bit_that_fits_no_image_is_no_mask(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as writer:
+        writer.write(picture(0), photometric="rgb", metadata=None)
+        writer.write(np.zeros((2 * HEIGHT, WIDTH), bool), photometric="minisblack", subfiletype=4, metadata=None)
+        writer.write(picture(1), photometric="rgb", metadata=None)
+    assert read(tmp_path / "scan.tif")[1] is None
+    np.testing.assert_array_equal(read(tmp_path / "scan.tif", page=2)[0], picture(1))
+
+
+# --- Slides behind photographs of the glass ---
+
+SCN = """<?xml version="1.0"?>
+<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01"><collection name="c" sizeX="26564529" sizeY="76734666">
+<image name="macro"><pixels sizeX="101" sizeY="290"><dimension sizeX="101" sizeY="290" r="0" ifd="0"/></pixels>
+<view sizeX="26564529" sizeY="76734666" offsetX="0" offsetY="0"/></image>
+<image name="main"><pixels sizeX="700" sizeY="1100"><dimension sizeX="700" sizeY="1100" r="0" ifd="1"/>
+<dimension sizeX="175" sizeY="275" r="1" ifd="2"/></pixels>
+<view sizeX="1356000" sizeY="2111000" offsetX="100" offsetY="100"/></image></collection></scn>"""
+
+
+def scn(path, slide):
+    options = {"compression": "deflate", "photometric": "rgb", "tile": (256, 256), "metadata": None}
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(smooth(290, 101, seed=1), description=SCN, **options)
+        writer.write(slide, **options)
+        writer.write(slide[::4, ::4], **options)
+
+
+def bif(path, slide):
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(smooth(290, 101, seed=1), photometric="rgb", description="Label_Image", metadata=None)
+        writer.write(smooth(290, 101, 1)[..., 0], photometric="minisblack", description="Probability_Image", metadata=None)
+        for level in range(2):
+            options = {"compression": "deflate", "photometric": "rgb", "tile": (256, 256), "metadata": None}
+            writer.write(
+                slide[:: 4**level, :: 4**level], description=f"level={level} mag={20 / 4**level:g} quality=95", **options
+            )
+
+
+@pytest.mark.parametrize(("write_slide", "number"), [(scn, 1), (bif, 2)])
+def test_the_slide_is_taken_and_not_the_photograph_before_it(write_slide, number, tmp_path, caplog):
+    slide = smooth(1100, 700, seed=2)
+    write_slide(path := tmp_path / "slide.tif", slide)
+    with closing(open_image(path)) as image:
+        assert (image.info()["page"], image.info()["levels"]) == (number, ["700 x 1100", "175 x 275"])
+    np.testing.assert_array_equal(read(path)[0], slide)
+    np.testing.assert_array_equal(read(path, level=1)[0], slide[::4, ::4])
+    np.testing.assert_array_equal(read(path, page=0)[0], smooth(290, 101, seed=1))
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_page_that_is_far_larger_than_the_one_that_is_taken_is_told_of(factor, tmp_path, caplog):
+    path = tmp_path / "pages.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(picture(0), photometric="rgb", metadata=None)
+        writer.write(picture(1, factor * HEIGHT, factor * WIDTH), photometric="rgb", metadata=None)
+    np.testing.assert_array_equal(read(path)[0], picture(0))
+    told = f"{path}: page 0 is taken; page 1 has far more pixels: take it with --page 1"
+    assert caplog.messages == ([told] if factor == 3 else [])
+    caplog.clear()
+    read(path, page=0)
+    assert caplog.messages == []

@@ -3,7 +3,9 @@
 import io
 from functools import partial
 
+import imagecodecs
 import numpy as np
+import openslide
 import pytest
 import pyvips
 import tifffile
@@ -265,3 +267,24 @@ def test_other_colors_are_refused_by_name(code, bands, name, tmp_path):
     message = rf"image\.tif: colors are {name} in {bands} samples of 8 bits, not supported; convert it first"
     with pytest.raises(UnsupportedImageError, match=message):
         open_image(path)
+
+
+# --- Slides in JPEG 2000 ---
+
+
+@pytest.mark.parametrize("photometric", [2, 6])
+@pytest.mark.parametrize("code", [33003, 33005])
+def test_the_codec_of_a_slide_says_what_its_colors_are(code, photometric, tmp_path):
+    """As OpenSlide reads it, whatever the photometric interpretation, and without YCbCrSubSampling (tag 530)."""
+    rgb, path = smooth(256, 256), tmp_path / "slide.svs"
+    stored = np.asarray(Image.fromarray(rgb).convert("YCbCr")) if code == 33003 else rgb
+    tile = imagecodecs.jpeg2k_encode(stored, level=0, reversible=True, codecformat="j2k", mct=False)
+    options = {"compression": "jpeg2000", "photometric": "rgb", "tile": (256, 256), "metadata": None}
+    options["description"] = "Aperio Image Library v11.2.1\n256x256 |AppMag = 20|MPP = 0.5"
+    tifffile.imwrite(path, data=iter([tile]), shape=rgb.shape, dtype=np.uint8, **options)
+    with_tags(path, {259: code, 262: photometric})
+    colors, _ = read(path)
+    with openslide.OpenSlide(path) as slide:
+        expected = np.asarray(slide.read_region((0, 0), 0, (256, 256)))[..., :3]
+    np.testing.assert_allclose(colors, expected, atol=2 if code == 33003 else 0)
+    np.testing.assert_allclose(colors, rgb, atol=4 if code == 33003 else 0)

@@ -1,6 +1,7 @@
 """What is carried over means the same to programs nobody here wrote, and what is not is named."""
 
 import io
+from contextlib import closing
 
 import numpy as np
 import openslide
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from streamgmm.image.metadata import Metadata, srgb_profile
+from streamgmm.image.open import open_image
 from streamgmm.image.tiff.tags import CARRIED, STRUCTURAL, carried_over
 
 from ...conftest import SHARED, shared_file
+from ...images import smooth
 from ..gdal import open_gdal
 from ..tagged import (
     ASCII,
@@ -527,3 +530,15 @@ def test_real_files_raise_nothing_and_can_be_written(folder, tmp_path):
         assert again.resolution == (metadata.resolution and pytest.approx(metadata.resolution, rel=1e-9))
         assert again.dropped == ()
     assert n_opened > 0
+
+
+def test_colors_beside_gray_samples_are_named(tmp_path):
+    """GDAL and QGIS show them, and the samples are taken for gray here."""
+    gray = smooth(40, 60, 1)[:, :, 0]
+    table = (320, 3, 768, bytes(1536), True)
+    tifffile.imwrite(path := tmp_path / "gray.tif", gray, photometric="minisblack", extratags=[table], metadata=None)
+    with closing(open_image(path)) as image:
+        assert image.metadata.dropped == ("ColorMap",)
+    tifffile.imwrite(path, gray, photometric="palette", colormap=np.zeros((3, 256), np.uint16), metadata=None)
+    with closing(open_image(path)) as image:
+        assert image.metadata.dropped == ()

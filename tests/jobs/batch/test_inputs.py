@@ -1,12 +1,15 @@
 """Which files a batch reads, and which it writes."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import tifffile
+from PIL import Image as Pillow
 
+from streamgmm.errors import OptionError
 from streamgmm.jobs.batch.inputs import find
 from streamgmm.options import BatchOptions
 
@@ -86,7 +89,8 @@ def test_a_pattern_names_files_and_folders():
     touch("in/a1.tif", "in/a2.txt", "in/b1.tif", "in/a3/x.tif", "in/a3/x.txt")
     assert list(found("in/a*")) == ["in/a1.tif", "in/a2.txt", "in/a3/x.tif"]
     assert list(found("in/**/*.tif")) == ["in/a1.tif", "in/a3/x.tif", "in/b1.tif"]
-    assert found("in/z*") == {}
+    with pytest.raises(OptionError, match=r"in/z\*: no file matches this pattern"):
+        found("in/z*")
 
 
 def test_a_file_with_the_name_of_a_pattern_is_that_file():
@@ -126,7 +130,7 @@ def test_an_input_that_is_named_twice_is_taken_once():
 def test_inputs_that_would_have_one_output():
     touch("in/a.png", "in/a.tif", "in/b.tif", "other/b.tif")
     pairs = find(["in", "other"], BatchOptions(out_dir=Path("out")))
-    complaints = [pair.complaint for pair in pairs]
+    complaints = [pair.complaint and str(pair.complaint) for pair in pairs]
     assert [str(pair.source) for pair in pairs] == ["in/a.png", "in/a.tif", "in/b.tif", "other/b.tif"]
     assert complaints == [
         None,
@@ -256,3 +260,124 @@ def test_a_missing_file_is_named(made):
     [report] = made("gone.tif")
     assert (report.status, report.exit_code) == ("failed", 3)
     assert report.error.startswith("gone.tif: ")
+
+
+# --- Nothing that is an input is written to ---
+
+
+def pair():
+    """A master and a picture of it, and what of them must stay."""
+    image("photos/x.tif")
+    Pillow.fromarray(smooth(20, 30)).save("photos/x.jpg")
+    return {path.name: path.read_bytes() for path in Path("photos").iterdir()}
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_existing": True}, {"overwrite": True}])
+def test_a_master_beside_its_picture_is_not_taken_for_an_output(options, made):
+    before = pair()
+    for _ in range(2):
+        reports = made("photos", out_dir=Path("photos"), **options)
+        assert [(each.input, each.status, each.exit_code) for each in reports] == [
+            ("photos/x.jpg", "failed", 4),
+            ("photos/x.tif", "failed", 4),
+        ]
+        assert reports[0].error == "photos/x.tif: is also the input photos/x.tif; choose another --suffix or --out-dir"
+        assert {path.name: path.read_bytes() for path in Path("photos").iterdir()} == before
+
+
+def test_the_remedy_helps(made):
+    before = pair()
+    for status in ("done", "skipped"):
+        reports = made("photos", out_dir=Path("photos"), suffix="-16.tif", skip_existing=True)
+        assert [(each.output, each.exit_code) for each in reports] == [("photos/x-16.tif", 0), ("photos/x-16.tif", 2)]
+        assert reports[0].status == status
+    assert all(Path("photos", name).read_bytes() == data for name, data in before.items())
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_an_input_of_another_folder_is_not_written_to(link, made):
+    image("a/x.png.tif", "b/x.tif")
+    Path("a/x.png.tif").rename("a/x.tiff")
+    before = Path("b/x.tif").read_bytes()
+    if link:
+        Path("out").mkdir()
+        Path("out/x.tif").symlink_to("../b/x.tif")
+    first, second = made("a", "b", out_dir=Path("out" if link else "b"), overwrite=True)
+    assert (first.exit_code, "is also the input" in first.error) == (4, True)
+    assert (second.exit_code, "is also the input" in second.error) == (4, True)
+    assert Path("b/x.tif").read_bytes() == before
+
+
+def test_what_a_run_has_made_is_an_output_and_no_input(made):
+    Path("photos").mkdir()
+    Pillow.fromarray(smooth(20, 30)).save("photos/x.jpg")
+    for options in ({}, {"skip_existing": True}, {"overwrite": True}):
+        [report] = made("photos", out_dir=Path("photos"), **options)
+        assert (report.input, report.exit_code) == ("photos/x.jpg", 0)
+
+
+# --- Every name has its output ---
+
+
+def test_links_to_one_file_have_an_output_each(made):
+    image("store/1.tif", "store/2.tif")
+    links = {"in/a/blank.tif": "1", "in/b/blank.tif": "1", "in/b/page7.tif": "1", "in/b/page8.tif": "2"}
+    for name, target in links.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).symlink_to(f"../../store/{target}.tif")
+    Path("in/hard.tif").hardlink_to("store/1.tif")
+    reports = made("in", recursive=True)
+    assert {each.input: each.status for each in reports} == dict.fromkeys(["in/hard.tif", *links], "done")
+    assert all(Path(each.output).is_file() and not Path(each.output).is_symlink() for each in reports)
+    assert len({each.output for each in reports}) == 5
+
+
+# --- What is no image ---
+
+
+@pytest.mark.parametrize("missing", ["gone", "gone/", "gone/deeper", "gone.tif/", "in/gone"])
+def test_a_folder_that_is_not_there_is_refused(missing):
+    image("in/a.tif")
+    with pytest.raises(OptionError, match=f"{missing}: there is no such file or folder"):
+        found("in", missing)
+
+
+def test_a_pipe_costs_only_itself(made):
+    image("in/b.tif")
+    os.mkfifo("in/a.tif")
+    pipe, image_ = made("in")
+    assert (pipe.status, pipe.exit_code, image_.status) == ("failed", 3, "done")
+    assert pipe.error.startswith("in/a.tif: not a regular file")
+
+
+def told(caplog, *inputs, **options):
+    caplog.clear()
+    with caplog.at_level("INFO", "streamgmm"):
+        found(*inputs, **options)
+    return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_a_folder_with_nothing_to_work_on_is_told_of(caplog):
+    touch("in/notes.txt", "in/raw.cr3", "in/.hidden", "in/deep/a.tif", "in/.git/a.tif", "in/out/b.tif")
+    assert told(caplog, "in/deep") == []
+    [(level, text)] = told(caplog, "in", out="in/out")
+    assert (level, text) == (
+        "WARNING",
+        "in: no image in it; passed over 2 files of no known suffix, 1 folder; take folders with --recursive",
+    )
+    Path("in/a.tif").touch()
+    assert told(caplog, "in") == [("INFO", "in: passed over 2 files of no known suffix, 2 folders")]
+    assert told(caplog, "in", recursive=True) == [("INFO", "in: passed over 2 files of no known suffix")]
+    Path("in/link").symlink_to("../elsewhere")
+    Path("elsewhere").mkdir()
+    assert told(caplog, "in", recursive=True) == [("INFO", "in: passed over 2 files of no known suffix, 1 link to a folder")]
+    touch("texts/a.txt")
+    [(level, text)] = told(caplog, "texts")
+    assert re.fullmatch(r"texts: no image in it; passed over 1 file of no known suffix; known are \.bif, .*\.webp", text)
+
+
+def test_an_empty_folder_is_a_night_without_scans(caplog):
+    Path("in").mkdir()
+    assert told(caplog, "in") == []
+    touch("in/.hidden.tif")
+    assert told(caplog, "in") == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import streamgmm
-from streamgmm.errors import Interrupted, MemoryBudgetError, StreamGMMError
+from streamgmm.errors import Interrupted, MemoryBudgetError, OptionError, StreamGMMError
 from streamgmm.jobs.batch.inputs import Pair
 from streamgmm.jobs.batch.worker import EachOptions, FileJob, SharedFit, drained, failed, fit_shared, kept_messages, make
 from streamgmm.system.processes import in_processes
@@ -59,7 +59,7 @@ def test_an_output_in_the_colors_of_a_model_is_that_of_apply():
     ("change", "code", "complaint"),
     [
         ({"pair": Pair(Path("gone.tif"), OUT / "0.tif")}, 3, "gone.tif: no such file or directory"),
-        ({"pair": replace(PAIR, complaint="in/0.tif: rename it")}, 2, "in/0.tif: rename it"),
+        ({"pair": replace(PAIR, complaint=OptionError("in/0.tif: rename it"))}, 2, "in/0.tif: rename it"),
         ({"pair": replace(PAIR, target=Path("in/1.tif/0.tif"))}, 4, "in/1.tif"),
         ({"pair": replace(PAIR, target=Path("in/0.tif"))}, 4, "is also the input"),
         ({"model": "gone.json"}, 3, "gone.json: no such file or directory"),

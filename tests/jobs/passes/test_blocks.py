@@ -12,6 +12,7 @@ from streamgmm.image.open import open_image
 from streamgmm.image.tiles import Window
 from streamgmm.jobs.passes import blocks as module
 from streamgmm.jobs.passes.blocks import Block, Blocks
+from streamgmm.model.space import as_type
 
 from ...images import smooth, write_tiff
 
@@ -114,6 +115,27 @@ def test_samples_are_of_the_type_that_holds_those_of_all_images(dtypes, expected
     blocks = Blocks([ArrayImage(smooth(9, 9).astype(dtype)) for dtype in dtypes])
     assert (blocks.dtype, blocks.floating, blocks.n_bands) == (expected, expected == np.float32, 3)
     assert blocks.pixel_bytes == pixel_bytes
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "units"),
+    [
+        ([np.uint8], (1, 0)),
+        ([np.int16, np.uint16], (1, 32_768)),
+        ([np.uint16, np.int8], (1, 0)),
+        ([np.uint8, np.uint16], (257, 0)),
+        ([np.int8, np.uint16], (257, 257 * 128)),
+        ([np.int32], (1, 0)),
+    ],
+)
+def test_units_are_those_of_the_first_image_among_all(dtypes, units):
+    images = [ArrayImage(smooth(9, 9).astype(dtype)) for dtype in dtypes]
+    blocks = Blocks(images)
+    assert blocks.units == units
+    if not blocks.floating:
+        stored = smooth(9, 9).astype(dtypes[0]).astype(float)
+        samples = as_type(blocks[0].valid_pixels(), blocks.dtype)
+        np.testing.assert_array_equal(samples, (stored * units[0] + units[1]).reshape(-1, 3))
 
 
 def test_images_of_other_bands_are_refused():

@@ -256,7 +256,7 @@ GRAY = {"photometric": "minisblack", "metadata": None, "tile": (32, 32)}
 SMALLER = {
     "jobs.passes.blocks.BLOCK_PIXELS": 1 << 10,
     "jobs.sampling.SAMPLE_PIXELS": 1 << 11,
-    "model.seeding.RESTARTS": 1,
+    "model.seeding.STARTS": 1,
     "model.seeding.LONG": 10,
 }
 

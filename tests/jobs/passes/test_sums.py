@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from streamgmm.image.array import ArrayImage
-from streamgmm.image.tiles import Window
-from streamgmm.jobs.passes.blocks import Block, Blocks
+from streamgmm.jobs.passes.blocks import Blocks
 from streamgmm.jobs.passes.checkpoint import Checkpoint
-from streamgmm.jobs.passes.sums import AnyMasked, Drawn, Extent, FewColors, Sum, Total
-from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, FindRange, ListColors, Look, Part
+from streamgmm.jobs.passes.sums import AnyMasked, Counted, Drawn, FewColors, Sum, Total
+from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, ListColors, Look
 from streamgmm.model.colors import ColorCounter, ColorTable
 from streamgmm.model.space import BY_TYPE
 from streamgmm.model.statistics import Statistics
@@ -45,7 +44,7 @@ class Pass:
         if self.task is not Count:
             return self.task(), self.sum_of()
         counter = ColorCounter(3, N_PIXELS, 2)
-        return Count(BY_TYPE, BYTES, 1, 20, frozenset(range(0, 50, 2)), counter), self.sum_of(counter=counter)
+        return Count(counter), self.sum_of(counter)
 
 
 def arrays_of(total):
@@ -53,22 +52,20 @@ def arrays_of(total):
 
 
 def drawn_arrays(drawn):
-    counters = {} if drawn._counter is None else {"counters": drawn._counter.total()}
-    return {"pixels": drawn.pixels, "images": drawn.images, "n": drawn.n_drawn, **counters}
+    return {"pixels": drawn.pixels, "weights": drawn.weights, "images": drawn.images, "n": drawn.n_drawn}
 
 
-draw_some = partial(Draw, BY_TYPE, BYTES, 1, 20, frozenset(range(0, 50, 2)))
+draw_some = partial(Draw, BYTES, 1, 20)
 drawn_of_three = partial(Drawn, BYTES, 3)
 PASSES = {
     "how many are masked": Pass(Look, Sum, lambda looked: {}),
-    "extent": Pass(FindRange, Extent, lambda extent: {"low": extent.low, "high": extent.high}),
     "statistics": Pass(partial(Accumulate, MIXTURE, BYTES), partial(Total, Statistics, False), arrays_of),
     "statistics by image": Pass(partial(Accumulate, MIXTURE, BYTES), partial(Total, Statistics, True), arrays_of),
     "colors": Pass(partial(ListColors, BY_TYPE, BYTES), partial(Total, ColorTable, False), arrays_of),
     "colors by image": Pass(partial(ListColors, BY_TYPE, BYTES), partial(Total, ColorTable, True), arrays_of),
     "few colors": Pass(partial(ListColors, BY_TYPE, BYTES), partial(FewColors, 30, False), arrays_of),
     "drawn": Pass(draw_some, drawn_of_three, drawn_arrays),
-    "drawn and counted": Pass(Count, drawn_of_three, drawn_arrays),
+    "counted": Pass(Count, Counted, lambda counted: {"counters": counted.counter.total()}),
 }
 
 
@@ -133,14 +130,6 @@ def test_the_first_masked_pixel_is_enough(blocks):
         assert found.complete == so_far
     assert not masked[0]
     assert masked[-1]
-
-
-def test_the_extent_is_that_of_all_blocks_also_of_those_that_are_masked():
-    extent = Extent()
-    assert extent.low > extent.high
-    for low, high in [(np.inf, -np.inf), (3.0, 5.0), (-2.0, 4.0), (np.inf, -np.inf)]:
-        extent.add(Part((low, high), 1), Block(None, Window(0, 0, 1, 1), 0, 0))
-    assert (extent.low, extent.high) == (-2, 5)
 
 
 # --- Equal weights ---
@@ -209,40 +198,53 @@ def test_few_colors_end_where_there_are_more(most, by_image, blocks, tmp_path):
 
 
 def test_what_is_drawn_is_complete_where_it_is_enough(blocks, tmp_path):
-    """Which is asked only of what goes on among other blocks."""
-    drawn, task = drawn_of_three(), Draw(BY_TYPE, BYTES, 1, 30, frozenset(range(50)))
+    """Also where that was so when it was saved; without a number, all is taken."""
+    drawn, all_of_it, task = drawn_of_three(100), drawn_of_three(), Draw(BYTES, 1, 30)
     for block in blocks[:3]:
         drawn.add(task(block), block)
+        all_of_it.add(task(block), block)
     assert (drawn.n_drawn, drawn.complete) == (90, False)
-    drawn.go_on_to(120)
-    assert not drawn.complete
     drawn.add(task(blocks[3]), blocks[3])
-    assert drawn.complete
-    again = drawn_of_three()
-    assert again.restore(saved_and_loaded(drawn.state(), tmp_path))
-    assert not again.complete
-    again.go_on_to(120)
-    assert (again.n_drawn, again.complete) == (120, True)
-
-
-def test_what_goes_on_counts_no_more(blocks):
-    task, drawn = PASSES["drawn and counted"].new()
-    drawn.add(task(blocks[0]), blocks[0])
-    assert drawn.state().keys() == {"drawn", "images", "counters"}
-    drawn.go_on_to(100)
-    assert drawn.state().keys() == {"drawn", "images"}
+    all_of_it.add(task(blocks[3]), blocks[3])
+    assert (drawn.n_drawn, drawn.complete) == (120, True)
+    assert (all_of_it.n_drawn, all_of_it.complete) == (120, False)
+    for wanted, complete in ((120, True), (121, False), (None, False)):
+        again = drawn_of_three(wanted)
+        assert again.restore(saved_and_loaded(drawn.state(), tmp_path))
+        assert (again.n_drawn, again.complete) == (120, complete)
 
 
 def test_drawn_pixels_know_their_image(blocks):
     drawn = drawn_of_three()
     for block in blocks:
         drawn.add(draw_some()(block), block)
-    assert len(drawn.images) == len(drawn.pixels) == drawn.n_drawn
+    assert len(drawn.images) == len(drawn.pixels) == len(drawn.weights) == drawn.n_drawn
     for number, image in enumerate(IMAGES):
         there = set(map(tuple, valid_pixels(image).tolist()))
-        assert set(map(tuple, drawn.pixels[drawn.images == number].tolist())) <= there
+        of_it = drawn.images == number
+        assert set(map(tuple, drawn.pixels[of_it].tolist())) <= there
+        assert drawn.weights[of_it].sum() == pytest.approx(len(valid_pixels(image)), rel=0.2)
+
+
+def test_drawn_pixels_are_of_the_type_of_the_sum():
+    """Images of float32 and float64 are fitted together."""
+    blocks = Blocks([ArrayImage(np.full((4, 5, 3), 0.1, dtype)) for dtype in (np.float32, np.float64)])
+    drawn = Drawn(np.dtype(np.float64), 3)
+    for block in blocks:
+        drawn.add(Draw(blocks.dtype, 1, 30)(block), block)
+    assert drawn.pixels.dtype == np.float64
+    assert set(drawn.pixels.ravel().tolist()) == {float(np.float32(0.1)), 0.1}
+
+
+def test_counted_colors_are_those_of_all_pixels(blocks):
+    task, counted = PASSES["counted"].new()
+    for block in blocks:
+        counted.add(task(block), block)
+    table = counted.counter.table()
+    expected = naive.count_colors(np.concatenate([valid_pixels(image) for image in IMAGES]))
+    assert dict(zip(map(tuple, table.colors.tolist()), table.counts.tolist(), strict=True)) == expected
 
 
 def test_nothing_drawn_has_a_shape():
     drawn = drawn_of_three()
-    assert (drawn.pixels.shape, drawn.pixels.dtype, drawn.images.shape) == ((0, 3), BYTES, (0,))
+    assert (drawn.pixels.shape, drawn.pixels.dtype, drawn.weights.shape, drawn.images.shape) == ((0, 3), BYTES, (0,), (0,))

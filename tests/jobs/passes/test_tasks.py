@@ -18,9 +18,10 @@ from streamgmm.jobs import labeling
 from streamgmm.jobs.labeling import LabelTiles, Layer, LevelTile, ReduceTiles
 from streamgmm.jobs.passes import tasks as module
 from streamgmm.jobs.passes.blocks import Block, Blocks
-from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, FindRange, ListColors, Look
+from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, ListColors, Look
 from streamgmm.jobs.specs import confidence_spec, image_spec
 from streamgmm.model.colors import ColorCounter
+from streamgmm.model.display import Display
 from streamgmm.model.labels import LookupTable, classify, confidence
 from streamgmm.model.mixture import Mixture
 from streamgmm.model.palette import palette_of
@@ -83,7 +84,11 @@ def mixture_of(image):
 
 
 def space_of(image):
-    return SampleSpace((-200.0, 565.0)) if image.dtype.kind == "f" else BY_TYPE
+    """Also of integers with a range of their own."""
+    ranges = tuple((-200.0 - 10 * band, 565.0 + 9 * band) for band in range(image.shape[2]))
+    if image.dtype.kind == "f":
+        return SampleSpace(ranges)
+    return SampleSpace(tuple((low + 300, 60 * high) for low, high in ranges), (1, 0)) if image.dtype == np.uint16 else BY_TYPE
 
 
 def labels_task(image, labelers, output="palette", **options):
@@ -91,7 +96,7 @@ def labels_task(image, labelers, output="palette", **options):
     given, palette = OutputOptions(tile_size=32, output=output, **options), palette_of(mixture)
     specs = [image_spec(image, palette, masked, given), confidence_spec(image, masked, given)]
     layers = tuple(Layer(label, spec, 5) for label, spec in zip(labelers(mixture), specs, strict=False))
-    return LabelTiles(mixture.space, Blocks([image]).dtype, layers, mixture)
+    return LabelTiles(mixture.space, Blocks([image]).dtype, layers, Display.of(mixture))
 
 
 def classified(mixture):
@@ -115,13 +120,11 @@ def looked_up(mixture):
 # By its name, a task made for an image; of tasks of 8-bit colors, only for such.
 TASKS = {
     "Look": lambda image, dtype: Look(),
-    "FindRange": lambda image, dtype: FindRange(),
     "Accumulate": lambda image, dtype: Accumulate(mixture_of(image), dtype),
     "ListColors": lambda image, dtype: ListColors(space_of(image), dtype),
-    "Draw": lambda image, dtype: Draw(space_of(image), dtype, 3, 50, frozenset({0, 1})),
-    "Draw of another": lambda image, dtype: Draw(space_of(image), dtype, 3, 50, frozenset({9})),
-    "Draw of all": lambda image, dtype: Draw(space_of(image), dtype, 3, 10**6, frozenset({0, 1})),
-    "Count": lambda image, dtype: Count(space_of(image), dtype, 3, 50, frozenset({0}), ColorCounter(3, HEIGHT * WIDTH, 2)),
+    "Draw": lambda image, dtype: Draw(dtype, 3, 50),
+    "Draw of all": lambda image, dtype: Draw(dtype, 3, 10**6),
+    "Count": lambda image, dtype: Count(ColorCounter(3, HEIGHT * WIDTH, 2)),
     "LabelTiles": lambda image, dtype: labels_task(image, classified),
     "LabelTiles with confidence": lambda image, dtype: labels_task(image, measured, "rgb"),
     "LabelTiles of a table": lambda image, dtype: labels_task(image, looked_up, compression="none", pack=True),
@@ -260,29 +263,28 @@ def test_a_task_cannot_be_changed(name, images):
 
 
 @pytest.mark.parametrize("held", IMAGES)
-def test_the_range_is_that_of_what_is_not_masked(held, images):
-    for block in blocks_of(images[held]):
-        pixels = block.valid_pixels()
-        assert FindRange()(block).value == (pixels.min(), pixels.max())
-
-
-def test_of_nothing_the_range_is_empty():
-    low, high = FindRange().found(np.empty((0, 3), np.float32), None)
-    assert (low, high) == (np.inf, -np.inf)
-
-
-@pytest.mark.parametrize("held", IMAGES)
 def test_statistics_are_those_of_the_pixels_of_the_block(held, images):
     image = images[held]
     mixture = mixture_of(image)
     block = blocks_of(image)[0]
-    low, high = mixture.space.range or (0, np.iinfo(image.dtype).max)
+    low, high = np.transpose(mixture.space.range or [(0, np.iinfo(image.dtype).max)])
     x = (block.valid_pixels().astype(np.float64) - low) / (high - low)
     n, *_, log_likelihood = naive.statistics(x, parts(mixture))
     found = Accumulate(mixture, Blocks([image]).dtype)(block).value
     np.testing.assert_allclose(found.responsibilities, n, rtol=1e-3, atol=1e-2)
     np.testing.assert_allclose(found.log_likelihood, log_likelihood, rtol=1e-4)
     assert found.weight == len(x)
+
+
+def test_pixels_that_were_not_measured_add_nothing_to_statistics(images):
+    image = images["float array"]
+    mixture, block = mixture_of(image), blocks_of(image)[0]
+    task, pixels = Accumulate(mixture, np.dtype(np.float32)), block.valid_pixels()
+    odd = np.concatenate([np.full((5, 3), -3.4e38, np.float32), pixels, [[0, 1e10, 0]]]).astype(np.float32)
+    found, expected = task.found(odd, block), task.found(pixels, block)
+    assert found.weight == expected.weight == len(pixels)
+    np.testing.assert_allclose(found.moments, expected.moments, rtol=1e-5, atol=1e-4)
+    assert task.found(odd[:5], block).weight == 0
 
 
 @pytest.mark.parametrize("held", ["masked file", "masked array", "array"])
@@ -293,13 +295,38 @@ def test_colors_are_listed_with_their_counts(held, images):
     assert dict(zip(map(tuple, table.colors.tolist()), table.counts, strict=True)) == naive.count_colors(block.valid_pixels())
 
 
-def test_what_is_drawn_is_of_the_block_and_as_much_as_asked_for(images):
-    block, other = blocks_of(images["file"])
-    task = partial(Draw, BY_TYPE, np.dtype(np.uint8), chosen=frozenset({0}))
+@pytest.mark.parametrize("held", IMAGES)
+def test_what_is_drawn_is_of_the_block_and_as_much_as_asked_for(held, images):
+    image = images[held]
+    block, task = blocks_of(image)[0], partial(Draw, Blocks([image]).dtype)
     there = set(map(tuple, block.valid_pixels().tolist()))
-    drawn = task(seed=1, share=50)(block).value
-    assert drawn.shape == (50, 3)
-    assert set(map(tuple, drawn.tolist())) <= there
-    assert not np.array_equal(drawn, task(seed=2, share=50)(block).value)
-    assert task(seed=1, share=50)(other).value is None
-    np.testing.assert_array_equal(task(seed=1, share=block.n_pixels)(block).value, block.valid_pixels())
+    pixels, weights = task(seed=1, share=50)(block).value
+    assert (pixels.shape, weights.shape, pixels.dtype) == ((50, image.shape[2]), (50,), image.dtype)
+    assert set(map(tuple, pixels.tolist())) <= there
+    assert weights.sum() == pytest.approx(len(block.valid_pixels()), rel=0.3)
+    assert not np.array_equal(pixels, task(seed=2, share=50)(block).value[0])
+
+
+def test_blocks_are_drawn_from_each_by_itself(images):
+    """The one at another position has other places, though the pixels are the same."""
+    block = blocks_of(images["array"])[0]
+    task = Draw(np.dtype(np.uint8), 1, 50)
+    assert not np.array_equal(task(block).value[0], task(block._replace(position=7)).value[0])
+
+
+@pytest.mark.parametrize("held", IMAGES)
+def test_where_there_is_no_more_than_the_share_all_is_drawn_once(held, images):
+    image = images[held]
+    block = blocks_of(image)[0]
+    expected = block.valid_pixels()
+    pixels, weights = Draw(Blocks([image]).dtype, 1, len(expected))(block).value
+    np.testing.assert_array_equal(pixels, expected)
+    assert weights.tolist() == [1] * len(expected)
+    assert pixels.base is None  # it does not hold what was decoded
+
+
+def test_8_bits_among_16_are_drawn_as_such(images):
+    block = blocks_of(images["array"])[0]
+    narrow, wide = (Draw(np.dtype(dtype), 1, 50)(block).value for dtype in (np.uint8, np.uint16))
+    assert wide[0].dtype == np.uint16
+    np.testing.assert_array_equal(wide[0], narrow[0].astype(np.uint16) * 257)

@@ -1,0 +1,126 @@
+"""Values of options that are more than a number or a word: how they are written, and read."""
+
+import contextlib
+import math
+import mimetypes
+import operator
+import os
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+from ..errors import OptionError
+from .fields import shown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Init = Literal["kmeans", "k-means++", "random"]
+# What other programs take a name for; those that the system adds are left out, so that names mean the same everywhere.
+NAMES = mimetypes.MimeTypes()
+
+
+class Start(Protocol):
+    """Components to start from: a mixture."""
+
+    @property
+    def n_components(self) -> int:
+        """Number of components K."""
+
+    @property
+    def means(self) -> "np.ndarray":
+        """Means, shape (K, D)."""
+
+
+Ranges = tuple[tuple[float, float], ...]
+
+
+def read_ridge(value: Any) -> float | str:
+    """Read what is added to variances."""
+    if value == "auto":
+        return value
+    with contextlib.suppress(ValueError, TypeError):
+        if 0 <= float(value) < math.inf:
+            return float(value)
+    raise OptionError(f"reg-covar is {value!r}; write auto, or a variance of colors in [0, 1], 0 or more")
+
+
+def read_start(value: Any) -> "str | np.ndarray | Start":
+    """Read what to start from: the name of a way, means, or a mixture."""
+    if isinstance(value, str):
+        if value in get_args(Init):
+            return value
+        raise OptionError(f"init is {value!r}; choose {', '.join(get_args(Init))}")
+    if hasattr(value, "n_components") and hasattr(value, "means"):
+        return value
+    import numpy as np
+
+    shape: tuple[int, ...] = ()
+    with contextlib.suppress(ValueError, TypeError):
+        means = np.asarray(value, np.float64)
+        shape = means.shape
+        if means.ndim == 2 and means.size and np.isfinite(means).all():
+            return means
+    what = f"an array of shape {shape}" if shape else shown(value)
+    raise OptionError(
+        f"init is {what}; write {', '.join(get_args(Init))}, or give a Mixture, or finite means in [0, 1], of shape (K, D)"
+    )
+
+
+def read_ranges(name: str, value: Any) -> str | Ranges:
+    """Read ranges of samples: ``LOW,HIGH`` for all bands, or one for each, between semicolons; or pairs of numbers."""
+    if isinstance(value, str) and value in ("auto", "type"):
+        return value
+    with contextlib.suppress(ValueError, TypeError):
+        pairs = [part.split(",") for part in value.split(";")] if isinstance(value, str) else value
+        if all(isinstance(end, Real) for end in pairs):
+            pairs = [pairs]
+        ranges = tuple((float(low), float(high)) for low, high in pairs)
+        if ranges and all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in ranges):
+            return ranges
+    raise OptionError(f"{name} is {value!r}; write auto, type, or LOW,HIGH, or LOW,HIGH;LOW,HIGH;... for each band")
+
+
+def read_display_range(value: Any) -> str | tuple[float, float]:
+    """Read a range of samples: one for all bands that are shown."""
+    with contextlib.suppress(OptionError):
+        ranges = read_ranges("display-range", value)
+        if isinstance(ranges, str):
+            return ranges
+        if len(ranges) == 1:
+            return ranges[0]
+    raise OptionError(f"display-range is {value!r}; write auto, type, or LOW,HIGH for all bands that are shown")
+
+
+def read_alpha(value: Any) -> int | str:
+    """Read which sample is alpha: its number, from 1, or none."""
+    if value == "none":
+        return value
+    with contextlib.suppress(ValueError, TypeError):
+        number = int(value) if isinstance(value, str) else operator.index(value)
+        if number >= 1 and not isinstance(value, bool):
+            return number
+    raise OptionError(f"alpha is {shown(value)}; write the number of a sample, from 1, or none")
+
+
+def read_color(value: Any) -> tuple[int, int, int]:
+    """Read a color: a name, ``#rrggbb``, or three numbers from 0 to 255."""
+    from PIL import ImageColor
+
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        red, green, blue, *_ = ImageColor.getrgb(value) if isinstance(value, str) else map(operator.index, value)
+        if (isinstance(value, str) or len(value) == 3) and all(0 <= sample <= 255 for sample in (red, green, blue)):
+            return red, green, blue
+    raise OptionError(f"nodata-color is {shown(value)}; write a name such as white, #rrggbb, or three numbers from 0 to 255")
+
+
+def check_tiff_name(path: str | os.PathLike) -> None:
+    """Refuse the name of an image that other programs would take for something else than a TIFF.
+
+    Raises
+    ------
+    OptionError
+    """
+    kind = NAMES.guess_type(Path(path).name, strict=False)[0]
+    if kind not in (None, "image/tiff"):
+        raise OptionError(f"{os.fspath(path)}: images are written as TIFF; choose a name that ends in .tif")
