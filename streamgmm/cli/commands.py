@@ -47,11 +47,12 @@ batch.epilog = EPILOG
 @told_options
 def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: bool, **options: Any) -> None:
     """Fit a mixture to IN and write it to OUT, a palette TIFF of its colors."""
-    from ..jobs.quantize import quantize
+    from ..jobs.quantize import Quantize, quantize_image
 
-    _check_apart(report, [source, *named_in(init)], _outputs(target, options))
     with progress_bars(quiet) as progress:
-        result = quantize(source, target, init=start_of(init), progress=progress, **options)
+        given = Quantize(source, target, init=start_of(init), progress=progress, **options)
+        _check_apart(report, [source, *named_in(init)], _outputs(target, options))
+        result = quantize_image(given)
     _tell(result, report, quiet)
 
 
@@ -64,9 +65,10 @@ def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None,
     """Fit one mixture to every pixel of IN..., and write it to a model file."""
     from ..jobs.fit import FitToFile, fit_to_file
 
-    _check_apart(report, [*sources, *named_in(init)], [output])
     with progress_bars(quiet) as progress:
-        result = fit_to_file(FitToFile(sources, output, init=start_of(init), progress=progress, **options))
+        given = FitToFile(sources, output, init=start_of(init), progress=progress, **options)
+        _check_apart(report, [*sources, *named_in(init)], [output])
+        result = fit_to_file(given)
     _tell(result, report, quiet)
 
 
@@ -78,11 +80,12 @@ def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None,
 @told_options
 def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: bool, **options: Any) -> None:
     """Give every pixel of IN its color of a model, and write it to OUT, a palette TIFF."""
-    from ..jobs.apply import apply
+    from ..jobs.apply import Apply, apply_to_image
 
-    _check_apart(report, [model, source], _outputs(target, options))
     with progress_bars(quiet) as progress:
-        result = apply(model, source, target, progress=progress, **options)
+        given = Apply(model, source, target, progress=progress, **options)
+        _check_apart(report, [model, source], _outputs(target, options))
+        result = apply_to_image(given)
     _tell(result, report, quiet)
 
 

@@ -120,9 +120,8 @@ def test_help_names_every_option_with_its_default_and_its_choices(command, capsy
 @pytest.mark.parametrize("command", ["quantize", "fit", "apply"])
 def test_options_that_are_not_given_have_the_defaults_of_the_library(command, source, model, tmp_path, monkeypatch):
     given = []
-    for module in ("quantize", "apply"):
-        monkeypatch.setattr(f"streamgmm.jobs.{module}.{module}", lambda *_, **options: given.append(options))
-    monkeypatch.setattr("streamgmm.jobs.fit.fit_to_file", lambda options: given.append(vars(options)))
+    for job in ("quantize.quantize_image", "fit.fit_to_file", "apply.apply_to_image"):
+        monkeypatch.setattr(f"streamgmm.jobs.{job}", lambda options: given.append(vars(options)))
     paths = {
         "quantize": [source, tmp_path / "o"],
         "fit": [source, "-o", tmp_path / "o"],
