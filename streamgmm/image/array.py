@@ -78,6 +78,7 @@ class ArrayImage:
         self.name, self.kind, self.metadata, self.state = name, kind, metadata or Metadata(), state
         self.held = 0 if state is None else self._samples.nbytes
         self.shape, self.dtype = (*samples.shape[:2], len(self._interpretation.bands)), dtype
+        self.pixel_bytes = self.shape[2] * dtype.itemsize
         self.units = self._interpretation.units
         self.maskable = self._interpretation.maskable or self._masked is not None
 

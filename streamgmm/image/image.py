@@ -60,6 +60,8 @@ class Image(Protocol):
         Height and width of the image's own tiles, if it has any.
     metadata : Metadata
         What an output takes over.
+    pixel_bytes : int
+        Bytes of a pixel while it is read: of all its samples as stored, or of its colors where these take more.
     held : int
         Bytes of decoded pixels that it keeps.
     state : FileState or None
@@ -73,6 +75,7 @@ class Image(Protocol):
     maskable: bool
     segment: tuple[int, int]
     tile: tuple[int, int] | None
+    pixel_bytes: int
     held: int
     state: FileState | None
 

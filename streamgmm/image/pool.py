@@ -130,7 +130,7 @@ class PooledImage:
         self._pool, self._reference, self._index = pool, reference, index
         self.name, self.shape, self.dtype, self.held = image.name, image.shape, image.dtype, image.held
         self.maskable, self.segment, self.tile = image.maskable, image.segment, image.tile
-        self.state, self.units = image.state, image.units
+        self.pixel_bytes, self.state, self.units = image.pixel_bytes, image.state, image.units
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_pool"}

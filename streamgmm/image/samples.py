@@ -8,12 +8,16 @@ import numpy as np
 
 from ..errors import OptionError
 from .image import MaskedPixels
+from .tiles import Window, parts_of
 
 Convert = Callable[[np.ndarray], np.ndarray]
 
 # Units in the last place that nodata may be off, as GDAL compares it; and from where on it stands for the largest of 32 bits,
 # also among 64, which were 32 once.
 ULPS, LARGEST = 2, 3.39e38
+
+# Pixels that are interpreted at once, of strips that have more: colors are computed in floats, in up to 76 bytes a pixel.
+PART = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,18 @@ class Interpretation:
 
     def __call__(self, read: MaskedPixels) -> MaskedPixels:
         """Return the colors of samples, and which of them are valid."""
+        (height, width), plain = read.pixels.shape[:2], self.expand is None and self.convert is None and not self.associated
+        places = parts_of(Window(0, 0, height, width), (1, 1), PART)
+        if len(places) == 1 or (plain and self.nodata is None and not self.floats):
+            return self._interpreted(read)
+        colors, valid = np.empty((height, width, len(self.bands)), self.dtype), np.ones((height, width), bool)
+        for at in (place.slices for place in places):
+            colors[at], shown = self._interpreted(MaskedPixels(read.pixels[at], None if read.valid is None else read.valid[at]))
+            if shown is not None:
+                valid[at] = shown
+        return MaskedPixels(colors, None if valid.all() else valid)
+
+    def _interpreted(self, read: MaskedPixels) -> MaskedPixels:
         samples, valid = read
         if self.nodata is not None:
             valid = _both(valid, self._has_data(samples))

@@ -1,6 +1,7 @@
 """Windows, grids of them, and which windows to read at once: pure geometry, no I/O."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -80,12 +81,55 @@ def reading_unit(shape: tuple[int, int], segment: tuple[int, int], pixels: int) 
     return min(height, shape[0]), min(width, shape[1])
 
 
-def writing_unit(tile: int, segment: int) -> int:
-    """Return the length, a multiple of an output tile's, to read at once so that few segments are decoded twice.
+def writing_unit(shape: tuple[int, int], tile: tuple[int, int], segment: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """Return a multiple of an output tile to write at once, so that few segments are decoded twice; no larger than some pixels.
 
-    It is a multiple of the segment too where one is near; else four segments long, which decodes a quarter again.
+    Where these are fewer, segments are decoded again for each unit that has a part of them. One tile is the least.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the image.
+    tile, segment : tuple of int
+        Height and width of an output tile, and of what must be decoded at once.
+    pixels : int
+        The most pixels that fit.
     """
+    height, width = (
+        min(_whole(*sides), -(-side // sides[0]) * sides[0]) for side, *sides in zip(shape, tile, segment, strict=True)
+    )
+    if height * width > pixels:
+        height = max(tile[0], pixels // width // tile[0] * tile[0])
+    if height * width > pixels:
+        width = max(tile[1], pixels // height // tile[1] * tile[1])
+    return height, width
+
+
+def _whole(tile: int, segment: int) -> int:
+    """Return a multiple of a tile's length, and of a segment's where one is near; else four segments: a quarter again."""
     unit = tile
     while unit % segment and unit < 4 * segment:
         unit += tile
     return unit
+
+
+def parts_of(window: Window, segment: tuple[int, int], pixels: int) -> list[Window]:
+    """Cut a window at the edges of segments into whole rows of some pixels at the most, or parts of one row of segments.
+
+    A segment is the least, however large.
+    """
+    rows = _segments(pixels // window.width, segment[0])
+    columns = window.width if rows * window.width <= pixels else _segments(pixels // rows, segment[1])
+    tops, lefts = _cut(window.top, window.height, rows), _cut(window.left, window.width, columns)
+    return [Window(top, left, below - top, right - left) for top, below in tops for left, right in lefts]
+
+
+def _segments(length: int, segment: int) -> int:
+    """Round a length down to whole segments, one at least."""
+    return max(1, length // segment) * segment
+
+
+def _cut(start: int, length: int, step: int) -> list[tuple[int, int]]:
+    """Cut a side at multiples of a step."""
+    end = start + length
+    return list(pairwise([start, *range((start // step + 1) * step, end, step), end]))

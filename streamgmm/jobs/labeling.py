@@ -12,29 +12,31 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import QualityError
-from ..image.output.codec import encode_tile
-from ..image.output.pyramid import covered, reduced_tile
+from ..image.image import Image
+from ..image.output.pyramid import covered
 from ..image.output.spec import ImageSpec
 from ..image.output.spool import Spool
 from ..image.tiles import TileGrid, Window, writing_unit
 from ..model.colors import ColorTable
 from ..model.display import Display
 from ..model.distortion import Distortion, distortion
+from ..model.footprint import LOOKUP_BYTES, table_bytes
 from ..model.labels import confidence
 from ..model.mixture import Mixture
 from ..model.palette import palette_of
-from ..model.space import BY_TYPE, SampleSpace
+from ..model.space import BY_TYPE
 from ..options import OutputOptions, RunOptions
 from ..system.files import output_errors
 from .assembling import assemble
 from .clock import Advance
 from .palette_file import palette_text
 from .passes.blocks import Block
-from .passes.tasks import Part
 from .report import Written
+from .resources import COPIES, mebibytes
 from .session import Session
 from .specs import confidence_spec, display_of, image_spec
-from .tile_store import Finished, Labeler, Output, TileStore
+from .tile_store import Labeler, Output, TileStore
+from .tile_tasks import LabelTiles, Layer, LevelTile, ReduceTiles, part_pixels
 
 log = logging.getLogger(__name__)
 
@@ -47,106 +49,6 @@ class LabelingOptions(OutputOptions, RunOptions):
         """Return the images that are written, the output first, and the texts."""
         images = [Path(path) for path in (dst, self.confidence) if path is not None]
         return images, [] if self.palette_out is None else [Path(self.palette_out)]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What the pixels of an image become in one output.
-
-    Attributes
-    ----------
-    label : function from pixels to labels
-    spec : ImageSpec
-    first : int
-        Where the tiles of the image begin among those of the output.
-    """
-
-    label: Labeler
-    spec: ImageSpec
-    first: int
-
-
-@dataclass(frozen=True)
-class LabelTiles:
-    """Label the pixels of a block, and encode the tiles of each output.
-
-    Attributes
-    ----------
-    space : SampleSpace
-    dtype : numpy.dtype
-    layers : tuple of Layer
-    display : Display or None
-        How pixels are shown, where their distance from the palette of the first output is measured.
-    """
-
-    space: SampleSpace
-    dtype: np.dtype
-    layers: tuple[Layer, ...]
-    display: Display | None
-
-    def __call__(self, block: Block) -> Part:
-        """Return the tiles of a block, a multiple of tiles, and its distortion."""
-        pixels, valid = block.image.read(block.window)
-        stored = pixels.reshape(-1, pixels.shape[-1]) if valid is None else pixels[valid]
-        samples = self.space.forward(stored, self.dtype)
-        labels = [layer.label(samples) for layer in self.layers]
-        palette = self.layers[0].spec.palette
-        part = None
-        if self.display and palette is not None:
-            part = distortion(samples, labels[0], palette, self.display)
-        tiles = {i: _encoded(labels[i], valid, block.window, layer) for i, layer in enumerate(self.layers)}
-        return Part(Finished(tiles, part), len(stored))
-
-
-def _encoded(labels: np.ndarray, valid: np.ndarray | None, window: Window, layer: Layer) -> list[tuple[int, bytes]]:
-    """Return the tiles of a window, whose labels are those of its pixels that are not masked."""
-    spec, whole = layer.spec, labels.astype(layer.spec.dtype, copy=False)
-    if valid is not None:
-        whole = np.full(valid.shape, spec.nodata, spec.dtype)
-        whole[valid] = labels
-    whole = whole.reshape(window.height, window.width)
-    places = TileGrid(window, spec.tile)
-    return [
-        (layer.first + spec.grids[0].index_of(place), encode_tile(whole[place.within(window).slices], spec)) for place in places
-    ]
-
-
-class LevelTile(NamedTuple):
-    """A tile of a reduced level, and the encoded tiles of the level below that it covers."""
-
-    number: int
-    window: Window
-    tiles: Sequence[bytes]
-
-    @property
-    def n_pixels(self) -> int:
-        """Pixels in it."""
-        return self.window.height * self.window.width
-
-
-@dataclass(frozen=True)
-class ReduceTiles:
-    """Make the tiles of a reduced level.
-
-    Attributes
-    ----------
-    spec : ImageSpec
-    level : int
-    output : int
-        Number of the output.
-    first : int
-        Where the tiles of the level begin among those of the output.
-    """
-
-    spec: ImageSpec
-    level: int
-    output: int
-    first: int
-
-    def __call__(self, tile: LevelTile) -> Part:
-        """Return a tile."""
-        data = reduced_tile(self.spec, self.level, tile.number, tile.tiles)
-        return Part(Finished({self.output: [(self.first + tile.number, data)]}, None), tile.n_pixels)
 
 
 class Known(NamedTuple):
@@ -184,6 +86,7 @@ def write_outputs(
     Written
     """
     images, masked = session.images, session.masked()
+    held = LOOKUP_BYTES + (table_bytes(*known.table.colors.shape) if known else 0)
     palette, display = np.empty((0, 3), np.uint8), None
     if mixture:
         display = display_of(options, mixture, session.blocks)
@@ -201,7 +104,7 @@ def write_outputs(
         store = stack.enter_context(TileStore(outputs, session.checkpoint))
         with session.clock.phase("label", sum(image.shape[0] * image.shape[1] for image in images)) as advance:
             for number in range(len(images)):
-                _label(session, number, outputs, mixture, display if measured is None else None, store, advance)
+                _label(session, number, outputs, mixture, display if measured is None else None, store, advance, held)
         for number, output in enumerate(outputs):
             _reduce(session, number, output, store)
         session.check_unchanged()
@@ -230,21 +133,38 @@ def _label(
     display: Display | None,
     store: TileStore,
     advance: Advance,
+    held: int,
 ) -> None:
     """Store the full-resolution tiles of an image."""
-    image, (height, width, bands) = session.images[number], session.images[number].shape
-    tile = outputs[0].specs[number].tile
-    unit = writing_unit(tile[0], image.segment[0]), writing_unit(tile[1], image.segment[1])
-    windows = TileGrid(Window(0, 0, height, width), unit)
+    image, specs = session.images[number], [output.specs[number] for output in outputs]
+    unit, block_bytes = _unit(session, image, specs, held)
     task = LabelTiles(
         mixture.space if mixture else BY_TYPE,
         session.blocks.dtype,
         tuple(Layer(output.label, output.specs[number], output.firsts[number]) for output in outputs),
         display,
     )
+    windows = TileGrid(Window(0, 0, *image.shape[:2]), unit)
     blocks = [Block(image, window, number, index) for index, window in enumerate(windows)]
-    block_bytes = blocks[0].n_pixels * bands * image.dtype.itemsize
-    session.engine.reduce(task, blocks, store, block_bytes, session.checkpoint.step("label"), advance)
+    step = session.checkpoint.step(f"label-{unit[0]}x{unit[1]}")  # with other memory, other blocks may be done
+    session.engine.reduce(task, blocks, store, block_bytes, step, advance)
+
+
+def _unit(session: Session, image: Image, specs: Sequence[ImageSpec], held: int) -> tuple[tuple[int, int], int]:
+    """Return the size of the windows to label at once, and what one takes in bytes of a chunk."""
+    shape, tile, segment = image.shape[:2], specs[0].tile, image.segment
+    read = image.pixel_bytes * max(segment[0] * segment[1], min(part_pixels(image), shape[0] * shape[1]))
+    pixel_bytes = sum(spec.dtype.itemsize + spec.samples_per_pixel * spec.bits_per_sample / 8 for spec in specs)
+    most = session.resources.window(image.pixel_bytes, read, held)
+    unit = writing_unit(shape, tile, segment, int(most / pixel_bytes))
+    again = -(-segment[1] // unit[1])
+    if again > 1:
+        log.warning(
+            "%s: strips of %d pixels are decoded %d times to label them inside %s, which is slower: raise --memory",
+            *(image.name, segment[1], again, mebibytes(session.resources.memory)),
+        )
+    read = min(read, image.pixel_bytes * max(segment[0] * segment[1], unit[0] * unit[1]))
+    return unit, read + int(unit[0] * unit[1] * pixel_bytes / COPIES)
 
 
 def _reduce(session: Session, number: int, output: Output, store: TileStore) -> None:

@@ -134,11 +134,27 @@ class Resources:
         """Whether a table of so many colors fits, beside the counters it is made from."""
         return counter_bytes(n_bands, n_pixels) + table_bytes(n_colors, n_bands) <= self.spare
 
+    def _asked(self, pixel_bytes: int) -> int:
+        return self.size * pixel_bytes if self.in_pixels else self.size
+
     def chunk(self, pixel_bytes: int) -> int:
         """Bytes of a chunk of pixels of some bytes each: what was asked for, or what the color tables leave of the memory."""
-        asked = self.size * pixel_bytes if self.in_pixels else self.size
         tables = self.counters(3, 1) * counter_bytes(3, 1)
-        return max(1, min(asked, (self.spare + MARGIN // 2 - tables) // COPIES))
+        return max(1, min(self._asked(pixel_bytes), (self.spare + MARGIN // 2 - tables) // COPIES))
+
+    def window(self, pixel_bytes: int, read: int, held: int) -> int:
+        """Bytes that the labels of a window may take, and its encoded tiles.
+
+        Parameters
+        ----------
+        pixel_bytes : int
+        read : int
+            Bytes of the pixels that are read at once meanwhile; the labels may always take as much.
+        held : int
+            Bytes of the tables that labels are looked up in.
+        """
+        asked = max(WHOLE_BYTES, COPIES * self._asked(pixel_bytes))
+        return max(read, min(asked, self.spare + MARGIN // 2 - held - (COPIES - 1) * read))
 
     def budget(self, pixel_bytes: int = 3) -> int:
         """Bytes that what cannot be read in parts may take."""

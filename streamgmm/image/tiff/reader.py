@@ -63,6 +63,7 @@ class TiffImage:
         height, width, _ = self._segments.shape
         self.shape, self.dtype = (height, width, len(self._interpretation.bands)), self._interpretation.dtype
         self.segment, self.tile = self._segments.segment, self._segments.tile
+        self.pixel_bytes = max(self._segments.shape[2] * self._segments.dtype.itemsize, self.shape[2] * self.dtype.itemsize)
         self.units = self._interpretation.units
         self.maskable = self._interpretation.maskable or self._mask is not None or self._segments.sparse
 

@@ -82,7 +82,7 @@ class Blocks(Sequence[Block]):
         self._blocks = [Block(*place, index) for index, place in enumerate(there)]
         self.sparse = len(there) < len(windows)
         self.n_pixels = sum(block.n_pixels for block in self._blocks)
-        self.pixel_bytes = self.n_bands * max(image.dtype.itemsize for image in images)
+        self.pixel_bytes = max(image.pixel_bytes for image in images)
         self.block_bytes = self.pixel_bytes * max((block.n_pixels for block in self._blocks), default=1)
 
     def __len__(self) -> int:
