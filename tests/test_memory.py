@@ -13,13 +13,16 @@ import shutil
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 from PIL import Image
 
@@ -30,6 +33,7 @@ from streamgmm.jobs.resources import BASELINE, MARGIN, Resources
 from streamgmm.model.colors import ColorCounter
 from streamgmm.model.footprint import COUNTERS, counter_bytes, table_bytes
 from streamgmm.model.labels import LookupTable, classify
+from streamgmm.model.space import BY_TYPE, SampleSpace
 
 from .conftest import random_mixture, random_pixels
 from .images import posterized, smooth, write_tiff
@@ -530,3 +534,44 @@ def test_what_is_decoded_as_a_whole_stays_inside_the_memory_or_is_refused(name, 
         assert (run.error.count("\n"), f"{name}: " in run.error) == (1, True)
     else:
         assert run.report["peak_memory_bytes"] <= memory * MIB, f"{run.report['peak_memory_bytes'] / MIB:.0f} MiB"
+
+
+# The memory, and an image in compressed strips: its shape, its type, and the rows of a strip.
+WIDE = {
+    "RGB, 400,000 wide": ("384MiB", (256, 400_000, 3), np.uint8, 1),
+    "RGB, 1,200,000 wide, tall strips": ("512MiB", (256, 1_200_000, 3), np.uint8, 16),
+    "32 bands, 12,000 wide": ("384MiB", (512, 12_000, 32), np.uint16, 1),
+    "8 bands of floats, 60,000 wide": ("384MiB", (256, 60_000, 8), np.float32, 4),
+}
+
+
+def write_wide(path, shape, dtype, rows):
+    """Write strips that differ from each other, but hold one row again and again."""
+    height, width, n_bands = shape
+    row = np.tile(smooth(1, 500, n_bands), (1, width // 500, 1))[0]
+    row = row.astype(dtype) * dtype(257) if dtype == np.uint16 else (row / dtype(255) if dtype == np.float32 else row)
+    strips = [zlib.compress(np.roll(row, 50 * i, axis=0).tobytes() * rows, 1) for i in range(2)]
+    more = {"photometric": "rgb"} if n_bands == 3 else {"photometric": "minisblack", "extrasamples": [0] * (n_bands - 1)}
+    more |= {"compression": "zlib", "rowsperstrip": rows, "planarconfig": "contig", "metadata": None, "bigtiff": True}
+    tifffile.imwrite(path, (strips[i % 2] for i in range(height // rows)), shape=shape, dtype=dtype, **more)
+    return [np.roll(row, 50 * i, axis=0) for i in range(2)]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_strips_stay_inside_the_memory(name, tmp_path):
+    """Of a row of tiles, only what fits is held; the labels are those of the pixels all the same."""
+    memory, shape, dtype, rows = WIDE[name]
+    pixels = write_wide(tmp_path / "wide.tif", shape, dtype, rows)
+    space = SampleSpace(((0.0, 1.0),) * shape[2]) if dtype == np.float32 else BY_TYPE
+    mixture = replace(random_mixture(8, shape[2]), space=space)
+    (tmp_path / "model.json").write_text(mixture.to_json(), encoding="utf-8")
+    command = ["apply", "model.json", "wide.tif", "out.tif", "--no-pyramid", "--threads", "2"]
+    check_stays_inside(memory, *command, folder=tmp_path)
+    labels = [classify(space.forward(row, np.dtype(dtype)), mixture) for row in pixels]
+    with rasterio.open(tmp_path / "out.tif") as out:
+        for first in (0, shape[1] // 2, shape[1] - 200):
+            found = out.read(1, window=((0, 256), (first, first + 200)))
+            for y in range(256):
+                np.testing.assert_array_equal(found[y], labels[y // rows % 2][first : first + 200])

@@ -119,7 +119,8 @@ def parts_of(window: Window, segment: tuple[int, int], pixels: int) -> list[Wind
     A segment is the least, however large.
     """
     rows = _segments(pixels // window.width, segment[0])
-    columns = window.width if rows * window.width <= pixels else _segments(pixels // rows, segment[1])
+    whole = min(rows, window.height) * window.width <= pixels
+    columns = window.left + window.width if whole else _segments(pixels // rows, segment[1])
     tops, lefts = _cut(window.top, window.height, rows), _cut(window.left, window.width, columns)
     return [Window(top, left, below - top, right - left) for top, below in tops for left, right in lefts]
 

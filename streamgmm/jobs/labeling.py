@@ -32,7 +32,7 @@ from .clock import Advance
 from .palette_file import palette_text
 from .passes.blocks import Block
 from .report import Written
-from .resources import COPIES, mebibytes
+from .resources import COPIES
 from .session import Session
 from .specs import confidence_spec, display_of, image_spec
 from .tile_store import Labeler, Output, TileStore
@@ -160,8 +160,9 @@ def _unit(session: Session, image: Image, specs: Sequence[ImageSpec], held: int)
     again = -(-segment[1] // unit[1])
     if again > 1:
         log.warning(
-            "%s: strips of %d pixels are decoded %d times to label them inside %s, which is slower: raise --memory",
-            *(image.name, segment[1], again, mebibytes(session.resources.memory)),
+            "%s: segments %d pixels wide are decoded %d times, as no more of their labels fit the memory, which is slower: raise "
+            "--chunk-size and --memory",
+            *(image.name, segment[1], again),
         )
     read = min(read, image.pixel_bytes * max(segment[0] * segment[1], unit[0] * unit[1]))
     return unit, read + int(unit[0] * unit[1] * pixel_bytes / COPIES)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgmm.image.tiles import TileGrid, Window, reading_unit, writing_unit
+from streamgmm.image.tiles import TileGrid, Window, parts_of, reading_unit, writing_unit
 
 sides = st.integers(1, 70)
 areas = st.builds(Window, st.integers(0, 50), st.integers(0, 50), sides, sides)
@@ -100,11 +100,44 @@ def test_reading_units(shape, segment, pixels, expected):
     ],
 )
 def test_writing_units(tile, segment, expected):
-    assert writing_unit(tile, segment) == expected
+    assert writing_unit((10**6, 10**6), (tile, tile), (segment, segment), 10**12) == (expected, expected)
 
 
 @given(st.integers(1, 64).map(lambda n: 16 * n), st.integers(1, 3000))
 def test_a_writing_unit_is_whole_tiles_and_whole_segments_or_four(tile, segment):
-    unit = writing_unit(tile, segment)
-    assert unit % tile == 0
-    assert unit % segment == 0 or 4 * segment <= unit < 4 * segment + tile
+    for unit in writing_unit((10**6, 10**6), (tile, tile), (segment, segment), 10**12):
+        assert unit % tile == 0
+        assert unit % segment == 0 or 4 * segment <= unit < 4 * segment + tile
+
+
+@pytest.mark.parametrize(
+    ("shape", "segment", "pixels", "expected"),
+    [
+        ((1000, 100_000), (1, 100_000), 1 << 30, (256, 391 * 256)),  # strips: as wide as the image, in whole tiles
+        ((1000, 100_000), (1, 100_000), 1 << 24, (256, 65_536)),  # of which these fit
+        ((1000, 100_000), (1, 100_000), 1, (256, 256)),
+        ((4000, 4000), (4000, 4000), 1 << 30, (4096, 4096)),
+        ((4000, 4000), (4000, 4000), 1 << 23, (2048, 4096)),  # first fewer rows
+        ((8000, 1000), (100, 1000), 1 << 18, (256, 1024)),
+    ],
+)
+def test_a_writing_unit_is_no_larger_than_fits(shape, segment, pixels, expected):
+    assert writing_unit(shape, (256, 256), segment, pixels) == expected
+
+
+@given(areas, pairs, st.integers(1, 3000))
+def test_parts_cover_a_window_once_and_are_cut_at_the_edges_of_segments(area, segment, pixels):
+    covered = np.zeros((130, 130), int)
+    for part in parts_of(area, segment, pixels):
+        covered[part.slices] += 1
+        assert part.height * part.width <= max(pixels, segment[0] * segment[1])
+        assert part.top % segment[0] == 0 or part.top == area.top
+        assert part.left % segment[1] == 0 or part.left == area.left
+    expected = np.zeros_like(covered)
+    expected[area.slices] = 1
+    np.testing.assert_array_equal(covered, expected)
+
+
+@given(areas, st.integers(1, 3000))
+def test_parts_are_whole_rows_where_some_fit(area, pixels):
+    assert {part.width == area.width for part in parts_of(area, (1, 1), pixels)} == {area.width <= pixels}

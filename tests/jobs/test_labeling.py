@@ -11,22 +11,11 @@ import tifffile
 
 import streamgmm
 from streamgmm.errors import QualityError
-from streamgmm.image.array import ArrayImage
-from streamgmm.image.output.codec import decode_tile
 from streamgmm.image.output.pyramid import reduce_labels
-from streamgmm.image.tiles import TileGrid, Window
-from streamgmm.jobs.labeling import LabelingOptions, LabelTiles, Layer
-from streamgmm.jobs.passes.blocks import Block
-from streamgmm.jobs.specs import confidence_spec, image_spec
-from streamgmm.model.display import Display
-from streamgmm.model.labels import classify, confidence
-from streamgmm.model.palette import palette_of
-from streamgmm.model.space import BY_TYPE
-from streamgmm.options import OutputOptions
+from streamgmm.jobs.labeling import LabelingOptions
 
-from .. import naive
-from ..conftest import parts, random_mixture
-from ..images import PHOTO, colors_of, psnr, smooth
+from ..conftest import random_mixture
+from ..images import PHOTO, psnr, smooth
 
 apply, quantize = partial(streamgmm.apply, threads=1), partial(streamgmm.quantize, threads=1)
 
@@ -44,34 +33,6 @@ def test_files_beside_an_output_are_named_after_it():
 
 
 # --- Tiles ---
-
-
-@pytest.mark.parametrize("masked", [False, True])
-def test_tiles_of_blocks_are_the_labels_of_their_pixels(masked):
-    """Decoded and put together, they are the image of labels, and that of how sure these are."""
-    image, options = ArrayImage(MASKED if masked else PIXELS), OutputOptions(tile_size=32)
-    specs = image_spec(image, palette_of(MIXTURE), masked, options), confidence_spec(image, masked, options)
-    labelers = partial(classify, mixture=MIXTURE), partial(confidence, mixture=MIXTURE)
-    layers = tuple(Layer(label, spec, 100) for label, spec in zip(labelers, specs, strict=True))
-    task = LabelTiles(BY_TYPE, np.dtype(np.uint8), layers, Display.of(MIXTURE))
-    found, error = np.full((2, 90, 110), 99, np.uint8), 0
-    for number, window in enumerate(TileGrid(Window(0, 0, 90, 110), (64, 64))):
-        part = task(Block(image, window, 0, number))
-        assert part.n_valid == window.height * window.width - (MASK[window.slices].sum() if masked else 0)
-        error += part.value.distortion.squared_error
-        for output, tiles in part.value.tiles.items():
-            for index, data in tiles:
-                place = specs[output].grids[0][index - 100]
-                found[output][place.slices] = decode_tile(data, specs[output])[: place.height, : place.width]
-    valid = ~MASK if masked else np.ones((90, 110), bool)
-    x, model = colors_of(PIXELS[valid]), parts(MIXTURE)
-    labels, sure = (layer[valid] for layer in found)
-    assert (labels != naive.labels(x, model)).mean() < 1e-3
-    np.testing.assert_allclose(sure, 255 * naive.responsibilities(x, model).max(axis=1), atol=1.01)
-    assert (found[0][~valid] == 5).all()
-    assert (found[1][~valid] == 0).all()
-    expected, _ = naive.tally(PIXELS[valid], labels, palette_of(MIXTURE).astype(float))
-    assert error == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("resampling", ["mode", "nearest"])

@@ -220,6 +220,13 @@ def test_less_memory_makes_chunks_smaller_where_they_are_asked_to_be_large():
     assert resources_of("1MiB", 1, "256MiB").chunk(3) == MIB
 
 
+@given(MEMORY, THREADS, st.integers(1, 1 << 28), st.integers(0, 1 << 28))
+def test_labels_of_a_window_fit_beside_what_is_read_meanwhile(memory, threads, read, held):
+    window = resources_of("64MiB", threads, memory).window(3, read, held)
+    assert window == read or BASELINE + window + held + (COPIES - 1) * read <= memory
+    assert read <= window <= max(read, COPIES * 64 * MIB)
+
+
 # --- What a mixture takes ---
 
 

@@ -14,12 +14,12 @@ from streamgmm.image.output.spec import n_levels
 from streamgmm.image.output.spool import Spool
 from streamgmm.image.pool import ImagePool
 from streamgmm.image.tiles import TileGrid, Window
-from streamgmm.jobs import labeling
-from streamgmm.jobs.labeling import LabelTiles, Layer, LevelTile, ReduceTiles
+from streamgmm.jobs import labeling, tile_tasks
 from streamgmm.jobs.passes import tasks as module
 from streamgmm.jobs.passes.blocks import Block, Blocks
 from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, ListColors, Look
 from streamgmm.jobs.specs import confidence_spec, image_spec
+from streamgmm.jobs.tile_tasks import LabelTiles, Layer, LevelTile, ReduceTiles
 from streamgmm.model.colors import ColorCounter
 from streamgmm.model.display import Display
 from streamgmm.model.labels import LookupTable, classify, confidence
@@ -249,7 +249,7 @@ def classes_of(*modules):
 
 
 def test_no_task_is_forgotten():
-    assert classes_of(module, labeling) == {name.split()[0] for name in TASKS} | {"ReduceTiles"}
+    assert classes_of(module, tile_tasks) == {name.split()[0] for name in TASKS} | {"ReduceTiles"}
 
 
 @pytest.mark.parametrize("name", TASKS)
