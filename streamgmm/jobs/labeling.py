@@ -160,7 +160,7 @@ def _unit(session: Session, image: Image, specs: Sequence[ImageSpec], held: int)
     again = -(-segment[1] // unit[1])
     if again > 1:
         log.warning(
-            "%s: segments %d pixels wide are decoded %d times, as no more of their labels fit the memory, which is slower: raise "
+            "%s: segments %d pixels wide are decoded %d times, as no more of their labels fit, which is slower: raise "
             "--chunk-size and --memory",
             *(image.name, segment[1], again),
         )
