@@ -56,10 +56,11 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         if key not in options:
             raise OptionError(f"{path}: there is no option {key!r}; choose from {', '.join(sorted(options))}")
         option, negative = options[key]
-        text = _written(option, value)
-        if text is None:
+        several = option.multiple and isinstance(value, list) and not all(map(_is_number, value))
+        texts = [_written(option, each) for each in (value if several else [value])]
+        if None in texts:
             raise OptionError(f"{path}: {key} is {value!r}, which is of the wrong type; {option.help}")
-        ctx.default_map[option.name] = not text if negative else text
+        ctx.default_map[option.name] = texts if option.multiple else not texts[0] if negative else texts[0]
 
 
 def _written(option: click.Option, value: Any) -> str | bool | None:

@@ -6,7 +6,8 @@ from ..errors import UnsupportedImageError
 from ..options import ReadOptions
 from .image import FileState, MaskedPixels
 from .metadata import Metadata
-from .samples import Interpretation, asked_alpha, chosen_bands, expansion, sample_value
+from .nodata import Nodata
+from .samples import Interpretation, asked_alpha, chosen_bands, expansion
 from .tiles import Window
 
 
@@ -62,16 +63,18 @@ class ArrayImage:
         expand, dtype = expansion(self._stored)
         n_bands = samples.shape[2]
         alpha = asked_alpha(options.alpha, alpha, n_bands, name)
+        bands = chosen_bands(n_bands, alpha, options.bands, name)
+        told = tuple(band for band in bands if band != alpha)
         self._interpretation = Interpretation(
             n_samples=n_bands,
             expand=expand,
             convert=None,
             stored=self._stored,
             dtype=dtype,
-            bands=chosen_bands(n_bands, alpha, options.bands, name),
+            bands=bands,
             alpha=alpha,
             associated=False,
-            nodata=sample_value(options.nodata, self._stored),
+            nodata=Nodata.of(options.boxes or (), told, self._stored, name),
             floats=self._stored.kind == "f",
             converted=False,
         )

@@ -39,8 +39,10 @@ def open_image(given: OpenOptions) -> Image:
     source : path, ndarray of shape (height, width[, bands]), or image of Pillow
     bands : tuple of int, optional
         Bands to take, from 1, in this order. Default: all that are not alpha.
-    nodata : float, optional
-        Pixels whose samples, as stored, are all this value are masked. Default: what GDAL_NODATA (tag 42113) says.
+    nodata : float, str or sequence, optional
+        Pixels whose samples, as stored, are all this value are masked; or all in a range ``"LOW:HIGH"``, or each in one of its
+        own, ``"255,0,255"`` or ``(255, 0, 255)``; or any of such values in a list, ``["32761", "32767"]``. With "none" there
+        is no nodata. Default: what GDAL_NODATA (tag 42113) says, unless a mask or alpha does.
     alpha : int or "none", optional
         Sample that is alpha, from 1, or that none is. Default: what the file says.
     page : int, optional

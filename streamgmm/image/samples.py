@@ -8,12 +8,9 @@ import numpy as np
 
 from ..errors import OptionError
 from .image import MaskedPixels
+from .nodata import Nodata
 
 Convert = Callable[[np.ndarray], np.ndarray]
-
-# Units in the last place that nodata may be off, as GDAL compares it; and from where on it stands for the largest of 32 bits,
-# also among 64, which were 32 once.
-ULPS, LARGEST = 2, 3.39e38
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ class Interpretation:
         The sample that is alpha.
     associated : bool
         Whether the colors are premultiplied with it.
-    nodata : float or None
-        Pixels whose color samples, as stored, are all this value are masked.
+    nodata : Nodata or None
+        What masks pixels by their color samples, as stored.
     floats : bool
         Whether samples are stored as floats: pixels that are not finite are masked.
     converted : bool
@@ -55,7 +52,7 @@ class Interpretation:
     bands: tuple[int, ...]
     alpha: int | None
     associated: bool
-    nodata: float | None
+    nodata: Nodata | None
     floats: bool
     converted: bool
 
@@ -79,7 +76,7 @@ class Interpretation:
         """Return the colors of samples, and which of them are valid."""
         samples, valid = read
         if self.nodata is not None:
-            valid = _both(valid, self._has_data(samples))
+            valid = _both(valid, self.nodata.has_data(samples))
         if self.expand:
             samples = self.expand(samples)
         colors = samples[..., : self.n_samples]
@@ -98,27 +95,6 @@ class Interpretation:
         if self.floats:
             valid = _both(valid, np.isfinite(colors).all(axis=-1))
         return MaskedPixels(colors, None if valid is None or valid.all() else valid)
-
-    def _has_data(self, samples: np.ndarray) -> np.ndarray:
-        """Where any sample that a band is made of differs from nodata."""
-        plain = self.convert is None
-        chosen = [band for band in self.bands if band != self.alpha] if plain else range(self.n_samples)
-        differs = np.zeros(samples.shape[:-1], bool)
-        for band in chosen:
-            differs |= _differs(samples[..., band], self.nodata)
-        return differs
-
-
-def _differs(samples: np.ndarray, nodata: float | None) -> np.ndarray:
-    """Where samples are not nodata; floats may be a little off, because programs write it with few digits."""
-    if samples.dtype.kind != "f" or nodata is None:
-        return samples != nodata
-    if np.isnan(nodata):
-        return ~np.isnan(samples)
-    if abs(nodata) >= LARGEST:
-        return samples < LARGEST if nodata > 0 else samples > -LARGEST
-    value = samples.dtype.type(nodata)
-    return np.abs(samples - value) > ULPS * np.spacing(np.abs(value))
 
 
 def full_value(dtype: np.dtype) -> float:
@@ -204,11 +180,3 @@ def _unsigned(samples: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _spread(samples: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Spread samples of a few bits over the range of a table's type; what is more than they can hold is the most."""
     return table[np.minimum(samples.astype(table.dtype, copy=False), len(table) - 1)]
-
-
-def sample_value(value: float | None, dtype: np.dtype) -> float | None:
-    """Return a nodata value as a sample has it, or None where no sample can have it."""
-    if value is None or dtype.kind == "f":
-        return value
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return int(value) if low <= value <= high and value == int(value) else None

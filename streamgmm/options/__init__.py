@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,11 +11,13 @@ from ..errors import OptionError
 from .fields import Options, option
 from .values import (
     Init,
+    Ranges,
     Start,
     check_tiff_name,
     read_alpha,
     read_color,
     read_display_range,
+    read_nodata,
     read_ranges,
     read_ridge,
     read_start,
@@ -100,7 +102,13 @@ class ImageOptions(Options):
     """Which image of a file is read, and what of it."""
 
     bands: tuple[int, ...] | None = option(None, "Bands to take, from 1. [default: all but alpha]", metavar="N,...")
-    nodata: float | None = option(None, "Samples of masked pixels. [default: what GDAL_NODATA says]", metavar="VALUE")
+    nodata: "float | str | Sequence | None" = option(
+        None,
+        "Samples of masked pixels: a value, LOW:HIGH, one of these for each band (255,0,255), or none; repeat it for more. "
+        "[default: what the file says]",
+        metavar="VALUE",
+        multiple=True,
+    )
     alpha: "int | str | None" = option(
         None, "Sample that is alpha, from 1, or none. [default: what the file says]", metavar="N"
     )
@@ -111,6 +119,12 @@ class ImageOptions(Options):
         super().__post_init__()
         if self.alpha is not None:
             object.__setattr__(self, "alpha", read_alpha(self.alpha))
+        object.__setattr__(self, "nodata", read_nodata(self.nodata))
+
+    @property
+    def boxes(self) -> tuple[Ranges, ...] | None:
+        """What ``nodata`` was read as; None where the file decides."""
+        return () if self.nodata == "none" else self.nodata  # type: ignore[return-value] # as it was read
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -375,7 +375,7 @@ OF_ANOTHER_TYPE = {
     "tol": [None, "1e-3", True, 1j],
     "rare_weight": ["half"],
     "bands": [2, (1.5,), ["red"], "1,2", (True,)],
-    "nodata": [(0, 0, 0), "0"],
+    "nodata": ["red", True, b"", {}, "5:3", "1:", (("none",), "0"), ((),)],
     "page": [0.0, "0"],
     "level": [None],
     "all_pages": [1, "yes", None],

@@ -11,7 +11,9 @@ from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
 from ...errors import OptionError, UnsupportedImageError
 from ...options import ImageOptions
-from ..samples import Convert, Interpretation, asked_alpha, chosen_bands, expansion, full_value, sample_value
+from ...options.values import Ranges, read_number
+from ..nodata import Nodata
+from ..samples import Convert, Interpretation, asked_alpha, chosen_bands, expansion, full_value
 from .ycbcr import APERIO_RGB, APERIO_YCBCR, FromYCbCr, decodes_colors
 
 log = logging.getLogger(__name__)
@@ -54,19 +56,21 @@ def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions,
             f"{name}: alpha is {alpha + 1}; colors are converted of samples 1 to {n_samples}, choose one behind them"
         )
     alpha_band = None if alpha is None else alpha + n_colors - n_samples
-    nodata = options.nodata
-    if nodata is None and alpha is None and not masked:
-        nodata = _nodata(page)
+    bands = chosen_bands(n_colors + page.samplesperpixel - n_samples, alpha_band, options.bands, name)
+    told = tuple(range(n_samples) if convert else (band for band in bands if band != alpha))
+    boxes = options.boxes
+    if boxes is None and alpha is None and not masked:
+        boxes = _nodata(page)
     return Interpretation(
         n_samples=n_samples,
         expand=expand,
         convert=convert,
         stored=np.dtype(page.dtype),
         dtype=dtype,
-        bands=chosen_bands(n_colors + page.samplesperpixel - n_samples, alpha_band, options.bands, name),
+        bands=bands,
         alpha=alpha,
         associated=_is_associated(page, extras, alpha, n_samples),
-        nodata=sample_value(nodata, np.dtype(page.dtype)),
+        nodata=Nodata.of(boxes or (), told, np.dtype(page.dtype), name),
         floats=np.dtype(page.dtype).kind == "f",
         converted=converted,
     )
@@ -111,12 +115,12 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[in
     )
 
 
-def _nodata(page: tifffile.TiffPage) -> float | None:
+def _nodata(page: tifffile.TiffPage) -> tuple[Ranges, ...] | None:
     """Return the value of GDAL_NODATA (tag 42113), or None where there is none, or it is no number."""
     text = str(page.tags.valueof("GDAL_NODATA")).strip(" \0").replace(",", ".")  # as some countries write it
-    for number in (int, float):  # 64 bits do not fit a float
-        with contextlib.suppress(ValueError):
-            return number(text)
+    with contextlib.suppress(ValueError):
+        value = read_number(text)
+        return (((value, value),),)
     return None
 
 

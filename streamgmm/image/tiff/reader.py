@@ -57,7 +57,7 @@ class TiffImage:
             beside = mask_file(Path(self.name)) if mask is None and group.index == 0 else None  # GDAL's are of the first page
             masked = mask is not None or beside is not None
             self._interpretation = interpretation_of(self.page, self.name, options, masked)
-            self._segments.fill = self._interpretation.nodata or 0
+            self._segments.fill = self._interpretation.nodata.sample if self._interpretation.nodata else 0
             self._mask = Segments(file, mask, budget) if mask is not None else None
         self._beside = None if beside is None else self._mask_beside(beside, budget)
         height, width, _ = self._segments.shape
