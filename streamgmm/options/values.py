@@ -135,7 +135,7 @@ def read_nodata(value: Any) -> str | tuple[Ranges, ...] | None:
         if all(boxes) and all(low <= high or (math.isnan(low) and math.isnan(high)) for box in boxes for low, high in box):
             return boxes
     raise OptionError(
-        f"nodata is {shown(value)}; write a value, a range LOW:HIGH, one of these for each band between commas, or none"
+        f"nodata is {shown(given[0] if given and isinstance(given[0], str) else value)}; write a value, a range LOW:HIGH, one of these for each band between commas, or none"
     )
 
 
