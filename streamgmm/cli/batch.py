@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ..errors import ImageReadError, OptionError, OutputError
-from ..options import BatchOptions, FitOptions, ReadOptions, ResourceOptions, RunOptions, WriteOptions
+from ..options import BatchOptions, ClassMapOptions, FitOptions, ReadOptions, ResourceOptions, RunOptions, WriteOptions
 from ..system.files import check_output, is_stream, open_text, output_errors, read_text, write_text
 from .options import FILE, Numbers, named_in, options_of, start_of
 from .terminal import file_bar, is_watched, log_to_file, told_options
@@ -96,7 +96,7 @@ def _is_number(value: Any) -> bool:
     callback=read_config,
     help="Take options from a TOML file; those of the command line win.",
 )
-@options_of(FitOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions)
+@options_of(FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions)
 @told_options
 def batch(
     inputs: tuple[str, ...],

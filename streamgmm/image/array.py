@@ -1,5 +1,7 @@
 """An image in memory, or in a NumPy memory map."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import UnsupportedImageError
@@ -78,7 +80,9 @@ class ArrayImage:
             floats=self._stored.kind == "f",
             converted=False,
         )
-        self.name, self.kind, self.metadata, self.state = name, kind, metadata or Metadata(), state
+        found = self._interpretation.nodata
+        self.name, self.kind, self.state = name, kind, state
+        self.metadata = replace(metadata or Metadata(), nodata=found.code if found else None)
         self.held = 0 if state is None else self._samples.nbytes
         self.shape, self.dtype = (*samples.shape[:2], len(self._interpretation.bands)), dtype
         self.units = self._interpretation.units
@@ -99,7 +103,8 @@ class ArrayImage:
     def info(self) -> dict:
         """Describe the image."""
         height, width, bands = self.shape
-        return {"format": self.kind, "width": width, "height": height, "bands": bands, "dtype": self.dtype.name}
+        shape = {"width": width, "height": height, "bands": bands}
+        return {"format": self.kind, **shape, "dtype": self.dtype.name, "dropped": list(self.metadata.dropped)}
 
     def close(self) -> None:
         """Drop the pixels."""

@@ -2,7 +2,7 @@
 
 import functools
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import imagecodecs
@@ -37,6 +37,10 @@ class Metadata:
         ImageDescription (tag 270), which may hold other than ASCII characters: to be written as UTF-8.
     dropped : tuple of str
         Names of what the input has and the output does not get, sorted.
+    nodata : int or None
+        The sample of masked pixels, as stored, where the input has one from 0 to 65,535.
+    color_map : ndarray of shape (N, 3), uint8, or None
+        Colors that the input has for its samples.
     """
 
     tags: tuple[Tag, ...] = ()
@@ -45,6 +49,8 @@ class Metadata:
     icc: bytes | None = None
     description: str | None = None
     dropped: tuple[str, ...] = ()
+    nodata: int | None = None
+    color_map: np.ndarray | None = field(default=None, compare=False)
 
     def scaled(self, x: float, y: float) -> "Metadata":
         """Return what is true of the same image with pixels x times as wide and y times as high."""

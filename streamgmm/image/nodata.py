@@ -12,6 +12,8 @@ from ..options.values import Ranges
 # Units in the last place that nodata may be off, as GDAL compares it; and from where on it stands for the largest of 32 bits,
 # also among 64, which were 32 once.
 ULPS, LARGEST = 2, 3.39e38
+# Labels of 16 bits.
+CODES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Nodata:
     def sample(self) -> float:
         """A sample that stands for no data."""
         return self.boxes[0][0][0]
+
+    @property
+    def code(self) -> int | None:
+        """The same, where it is a label that an output may have."""
+        return int(self.sample) if self.sample in range(CODES) else None
 
     def __str__(self) -> str:
         return " or ".join(map(_written, self.boxes))

@@ -49,6 +49,8 @@ def open_image(given: OpenOptions) -> Image:
         Page of a TIFF, from 0. Default: the first that is no thumbnail, level or mask.
     level : int
         Reduced level of the page, 0 being the page itself.
+    indices : bool
+        Take the indices of a palette image of TIFF as they are, and not its colors.
     budget : int, optional
         Bytes that what cannot be read in parts may take: a strip of a TIFF, or a PNG as a whole. Default: no limit.
 

@@ -114,6 +114,7 @@ class ImageOptions(Options):
     )
     page: int | None = option(None, "Page of the TIFF, from 0. [default: the first image]", metavar="N")
     level: int = option(0, "Reduced level of the page; 0 is the page itself.", metavar="N")
+    indices: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -245,6 +246,13 @@ class ResourceOptions(Options):
 @dataclass(frozen=True, kw_only=True)
 class JobOptions(ResourceOptions, RunOptions, ReadOptions):
     """What every job that writes a file is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMapOptions(Options):
+    """What is asked of class maps."""
+
+    keep_values: bool = option(False, "Of a class map, write the values themselves and its colors; nothing is fitted.")
 
 
 @dataclass(frozen=True, kw_only=True)

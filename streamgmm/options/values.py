@@ -134,8 +134,9 @@ def read_nodata(value: Any) -> str | tuple[Ranges, ...] | None:
         boxes = tuple(_box(each) for each in given)
         if all(boxes) and all(low <= high or (math.isnan(low) and math.isnan(high)) for box in boxes for low, high in box):
             return boxes
+    wrong = given[0] if isinstance(given[0], str) else value
     raise OptionError(
-        f"nodata is {shown(given[0] if given and isinstance(given[0], str) else value)}; write a value, a range LOW:HIGH, one of these for each band between commas, or none"
+        f"nodata is {shown(wrong)}; write a value, a range LOW:HIGH, one of these for each band between commas, or none"
     )
 
 

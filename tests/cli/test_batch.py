@@ -614,6 +614,7 @@ VALUES = {
     "reg-covar": "1e-4",
     "rare-weight": "1.0",
     "seed": "2",
+    "keep-values": "false",  # these are no class maps
     "bands": "[3, 2, 1]",
     "nodata": "300.5",
     "alpha": '"none"',

@@ -14,6 +14,7 @@ from streamgmm.cli.options import Numbers, start_of
 from streamgmm.errors import OptionError
 from streamgmm.options import (
     BatchOptions,
+    ClassMapOptions,
     FitOptions,
     OutputOptions,
     ReadOptions,
@@ -27,10 +28,10 @@ from .commands import leave, write_model, write_pages
 
 # What a command is given of the library's options, and what it has of its own.
 KINDS = {
-    "quantize": (FitOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions),
+    "quantize": (FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions),
     "fit": (FitOptions, ReadOptions, RunOptions, ResourceOptions),
     "apply": (ReadOptions, OutputOptions, RunOptions, ResourceOptions),
-    "batch": (BatchOptions, FitOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions),
+    "batch": (BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions),
     "info": (),
     "warmup": (),
 }

@@ -50,7 +50,10 @@ def test_files_beside_an_output_are_named_after_it():
 def test_tiles_of_blocks_are_the_labels_of_their_pixels(masked):
     """Decoded and put together, they are the image of labels, and that of how sure these are."""
     image, options = ArrayImage(MASKED if masked else PIXELS), OutputOptions(tile_size=32)
-    specs = image_spec(image, palette_of(MIXTURE), masked, options), confidence_spec(image, masked, options)
+    specs = (
+        image_spec(image, palette_of(MIXTURE), len(MIXTURE.means) if masked else None, options),
+        confidence_spec(image, masked, options),
+    )
     labelers = partial(classify, mixture=MIXTURE), partial(confidence, mixture=MIXTURE)
     layers = tuple(Layer(label, spec, 100) for label, spec in zip(labelers, specs, strict=True))
     task = LabelTiles(BY_TYPE, np.dtype(np.uint8), layers, Display.of(MIXTURE))

@@ -44,7 +44,7 @@ def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions,
     """
     bits = page.bitspersample if isinstance(page.bitspersample, int) else None  # 5-6-5 bits come spread to 8
     expand, dtype = expansion(np.dtype(page.dtype), bits)
-    n_samples, convert, converted = _photometry(page, name, dtype)
+    n_samples, convert, converted = _photometry(page, name, dtype, options.indices)
     if page.photometric == PHOTOMETRIC.PALETTE and convert:
         dtype = np.dtype(np.uint8)
     n_colors = 3 if convert and convert is not _inverted else n_samples
@@ -83,7 +83,7 @@ def _is_associated(page: tifffile.TiffPage, extras: tuple, alpha: int | None, n_
     return extras[alpha - n_samples] == EXTRASAMPLE.ASSOCALPHA and page.photometric != PHOTOMETRIC.PALETTE
 
 
-def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[int, Convert | None, bool]:
+def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype, indices: bool) -> tuple[int, Convert | None, bool]:
     """Return the samples of a color, how they become colors, and whether these are sRGB then."""
     photometric, n_samples = page.photometric, page.samplesperpixel
     n_extra = len(page.extrasamples or ())
@@ -99,7 +99,7 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[in
     if photometric == PHOTOMETRIC.MINISWHITE:
         return n_color, _inverted, False
     if photometric == PHOTOMETRIC.PALETTE:
-        return 1, _palette(page, name, dtype), False
+        return 1, None if indices else _palette(page, name, dtype), False
     if photometric == PHOTOMETRIC.YCBCR and n_color == 3:
         if decodes_colors(page):
             return 3, None, False
@@ -128,12 +128,17 @@ def _inverted(samples: np.ndarray) -> np.ndarray:
     return -samples if samples.dtype.kind == "f" else ~samples
 
 
-def _palette(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> Convert:
-    """Look colors up in the ColorMap (tag 320), whose 16-bit values hold 8 bits: times 257, times 256, or as they are."""
+def color_map(page: tifffile.TiffPage) -> np.ndarray | None:
+    """Return the colors (N, 3) of ColorMap (tag 320), whose 16-bit values hold 8 bits: times 257, times 256, or as they are."""
     table = page.colormap
-    if table is None or dtype.kind != "u" or table.shape[1] < 1 << page.bitspersample:
+    return None if table is None else (table if table.max() < 256 else table >> 8).astype(np.uint8).T
+
+
+def _palette(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> Convert:
+    """Look colors up in the ColorMap (tag 320)."""
+    colors = color_map(page)
+    if colors is None or dtype.kind != "u" or len(colors) < 1 << page.bitspersample:
         raise UnsupportedImageError(f"{name}: a palette image without a whole color map; the file is damaged")
-    colors = (table if table.max() < 256 else table >> 8).astype(np.uint8).T
     spread = np.linspace(0, full_value(dtype), 1 << page.bitspersample).round().astype(np.intp)  # where samples are expanded to
     lookup = np.zeros((int(full_value(dtype)) + 1, 3), np.uint8)
     lookup[spread] = colors[: len(spread)]

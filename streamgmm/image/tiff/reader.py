@@ -2,8 +2,10 @@
 
 import contextlib
 import logging
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from ..sidecars import mask_file, placed
 from ..tiles import Window
 from .file import SharedFile, damage
 from .pages import Group, far_larger, full_images, image_group
-from .photometry import interpretation_of
+from .photometry import color_map, interpretation_of
 from .segments import Segments
 from .tags import carried_over
 
@@ -51,6 +53,7 @@ class TiffImage:
     def __init__(self, file: SharedFile, group: Group, options: ReadOptions, budget: int | None):
         self.name, self._file, self._group = file.name, file, group
         self.state: FileState | None = file.state
+        self._indices = options.indices
         with damage(self.name, "not a sound TIFF"):
             self.page, mask = group.level(options.level, self.name)
             self._segments = Segments(file, self.page, budget)
@@ -119,9 +122,19 @@ class TiffImage:
         """What an output takes over; georeferencing and pixel size are those of the level."""
         full = self._group.image
         metadata = placed(carried_over(full, colors_converted=self._interpretation.converted), Path(self.name))
+        metadata = replace(metadata, **self._codes(metadata))
         if self.page is full:
             return metadata
         return metadata.scaled(full.imagewidth / self.page.imagewidth, full.imagelength / self.page.imagelength)
+
+    def _codes(self, metadata: Metadata) -> dict[str, Any]:
+        """Return what samples stand for, where these are values of a class map."""
+        nodata = self._interpretation.nodata
+        known: dict[str, Any] = {"nodata": nodata.code if nodata else None}
+        if self._indices and (colors := color_map(self._group.image)) is not None:
+            dropped = tuple(name for name in metadata.dropped if name != "ColorMap")
+            known |= {"color_map": colors, "dropped": dropped}
+        return known
 
     def info(self) -> dict:
         """Describe the image."""
@@ -142,6 +155,7 @@ class TiffImage:
             "masked_by": self._masked_by(),
             "page": self._group.index,
             "pages": len(page.parent.pages),
+            "dropped": list(self.metadata.dropped),
             "levels": [f"{level.imagewidth} x {level.imagelength}" for level in [self._group.image, *self._group.reduced]],
         }
 
