@@ -26,6 +26,8 @@ class ArrayImage:
         The band that is alpha.
     metadata : Metadata
         What an output takes over.
+    nodata : float, optional
+        The value of masked pixels, unless the options have another, or there is alpha.
     state : FileState, optional
         That of the file it was decoded from.
 
@@ -46,6 +48,7 @@ class ArrayImage:
         kind: str | None = "array",
         alpha: int | None = None,
         metadata: Metadata | None = None,
+        nodata: float | None = None,
         state: FileState | None = None,
     ):
         if array.ndim not in (2, 3) or array.size == 0:
@@ -62,6 +65,8 @@ class ArrayImage:
         expand, dtype = expansion(self._stored)
         n_bands = samples.shape[2]
         alpha = asked_alpha(options.alpha, alpha, n_bands, name)
+        if options.nodata is not None or alpha is not None:
+            nodata = options.nodata
         self._interpretation = Interpretation(
             n_samples=n_bands,
             expand=expand,
@@ -71,7 +76,7 @@ class ArrayImage:
             bands=chosen_bands(n_bands, alpha, options.bands, name),
             alpha=alpha,
             associated=False,
-            nodata=sample_value(options.nodata, self._stored),
+            nodata=sample_value(nodata, self._stored),
             floats=self._stored.kind == "f",
             converted=False,
         )

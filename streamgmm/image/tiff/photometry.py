@@ -17,7 +17,9 @@ from .ycbcr import APERIO_RGB, APERIO_YCBCR, FromYCbCr, decodes_colors
 log = logging.getLogger(__name__)
 
 
-def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions, masked: bool = False) -> Interpretation:
+def interpretation_of(
+    page: tifffile.TiffPage, name: str, options: ImageOptions, masked: bool = False, beside: float | None = None
+) -> Interpretation:
     """Find how the samples of a page become colors.
 
     A mask or alpha decides alone: with them, black may be the color of a roof, and not nodata (GDAL RFC 15).
@@ -32,6 +34,8 @@ def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions,
         the value of masked pixels, by default what GDAL_NODATA (tag 42113) says, unless there is a mask or alpha.
     masked : bool
         Whether the page has a mask.
+    beside : float, optional
+        The value of masked pixels that a file beside the image has, which comes before the tag.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions,
     alpha_band = None if alpha is None else alpha + n_colors - n_samples
     nodata = options.nodata
     if nodata is None and alpha is None and not masked:
-        nodata = _nodata(page)
+        nodata = _nodata(page) if beside is None else beside
     return Interpretation(
         n_samples=n_samples,
         expand=expand,
