@@ -13,7 +13,9 @@ import numpy as np
 from .metadata import GEOGRAPHIC, LIMIT, PROJECTED, parsed
 
 # The system of a WKT (OGC 01-009, or ISO 19162) that is projected or geographic, and has an EPSG code as a whole.
-SYSTEM = re.compile(r'\s*(PROJCS|PROJCRS|GEOGCS|GEOGCRS)\[.*,\s*(?:AUTHORITY|ID)\["EPSG",\s*"?(\d+)"?\]\s*\]\s*', re.S | re.I)
+SYSTEM = re.compile(
+    r'\s*(PROJCS|PROJCRS|GEOGCS|GEOGCRS)\[.*,\s*(?:AUTHORITY|ID)\["EPSG",\s*"?(\d{4,5})"?\]\s*\]\s*', re.S | re.I
+)
 CODES = range(1024, 32767)  # those that a GeoKey can have
 # What is known of any image that is read as a whole, or taken from elsewhere: elements, and items of Metadata.
 CACHES, CACHED = {"Histograms"}, re.compile("STATISTICS_|AREA_OR_POINT=Area|NODATA_VALUES=")
@@ -97,9 +99,11 @@ def _number(written: ElementTree.Element | str | None) -> float | None:
     if written is None:
         return None
     exact, text = ("", written) if isinstance(written, str) else (written.get("le_hex_equiv", ""), written.text or "")
-    for read in (lambda: struct.unpack("<d", bytes.fromhex(exact))[0], lambda: int(text), lambda: float(text)):
-        with contextlib.suppress(ValueError, struct.error):
-            return read()
+    with contextlib.suppress(ValueError, struct.error):
+        return struct.unpack("<d", bytes.fromhex(exact))[0]
+    with contextlib.suppress(ValueError):
+        whole = int(text) if re.fullmatch(r"\s*[+-]?\d{1,20}\s*", text) else 2**64
+        return whole if -(2**63) <= whole < 2**64 else float(text)  # which 64 bits do not fit
     return None
 
 

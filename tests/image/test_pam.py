@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from PIL import Image
 
 import streamgmm
@@ -75,6 +76,7 @@ LOCAL = 'LOCAL_CS["site",UNIT["metre",1]]'
         rasterio.CRS.from_epsg(32631).to_wkt(version="WKT1_ESRI"),
         UTM31.replace('"EPSG","32631"]]', '"EPSG","102100"]]'),
         UTM31.replace('"EPSG","32631"]]', '"ESRI","32631"]]'),
+        UTM31.replace('"EPSG","32631"]]', f'"EPSG","{"9" * 5000}"]]'),
         f'COMPD_CS["both",{UTM31},VERT_CS["height",AUTHORITY["EPSG","5703"]],AUTHORITY["EPSG","9518"]]',
         LOCAL,
         "EPSG:32631",
@@ -98,7 +100,9 @@ def test_nodata_of_floats_has_all_its_digits():
     element = f'<NoDataValue le_hex_equiv="{struct.pack("<d", exact).hex()}">-3.4028e+38</NoDataValue>'
     assert said(bands(element), n_bands=1).nodata == exact
     assert said(bands(element.replace('equiv="', 'equiv="zz')), n_bands=1).nodata == -3.4028e38
-    assert said(nodata(wide), n_bands=1).nodata == wide
+    assert [said(nodata(value), n_bands=1).nodata for value in (wide, 2**64 - 1, 10**20 - 1)] == [wide, 2**64 - 1, 1e20]
+    assert said(nodata("9" * 5000), n_bands=1).nodata == math.inf
+    assert said(nodata("7.0"), n_bands=1).nodata == 7
     assert math.isnan(said(nodata("nan", "nan", "nan")).nodata)
 
 
@@ -261,6 +265,14 @@ def test_a_mask_or_alpha_decides_alone():
             np.testing.assert_array_equal(read_gdal(path)[1], valid)
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u8", "f4", "f8"])
+def test_nodata_that_no_sample_can_have_masks_none(dtype):
+    tifffile.imwrite("a.tif", np.arange(600, dtype=dtype).reshape(20, 30) % 100, photometric="minisblack", metadata=None)
+    for value in (10**20 - 1, -(10**20) + 1, "1e999", "nan", 7.5):
+        write_pam("a.tif", nodata(value))
+        assert read("a.tif").valid is None
+
+
 def test_it_is_of_the_first_page():
     write_tiff("a.tif", smooth(HEIGHT, WIDTH))
     write_tiff("a.tif", smooth(HEIGHT, WIDTH, seed=1), append=True)
@@ -269,7 +281,7 @@ def test_it_is_of_the_first_page():
         assert (first.maskable, second.maskable) == (True, False)
         assert first.metadata.tags
         assert not second.metadata.tags
-        assert (first.metadata.dropped, second.metadata.dropped) == (("GCPList of a.tif.aux.xml",), ())
+        assert (first.metadata.dropped, second.metadata.dropped) == (("GCPList of a.tif.aux.xml",), ("a.tif.aux.xml",))
 
 
 def test_nodata_that_changes_while_it_is_read_is_noticed_but_statistics_are_not():

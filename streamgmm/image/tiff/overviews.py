@@ -42,4 +42,5 @@ def take_overviews(file: SharedFile, group: Group, level: int) -> None:
         if level:
             raise
         return
-    group.reduced, group.masks = found.reduced, group.masks + found.masks
+    group.reduced = found.reduced
+    group.masks += found.masks if level else []

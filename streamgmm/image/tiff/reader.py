@@ -126,9 +126,10 @@ class TiffImage:
         full = self._group.image
         path = Path(self.name)
         metadata = placed(carried_over(full, colors_converted=self._interpretation.converted), path, self._pam)
-        overviews = overviews_file(path) if self._group.index == 0 else None
-        if overviews is not None and all(level.parent is full.parent for level in self._group.reduced):
-            metadata = metadata.without(overviews.name)
+        unused = [] if self._group.index == 0 else [pam_file(path)]
+        if all(level.parent is full.parent for level in self._group.reduced):
+            unused.append(overviews_file(path))
+        metadata = metadata.without(*(beside.name for beside in unused if beside is not None))
         if self.page is full:
             return metadata
         return metadata.scaled(full.imagewidth / self.page.imagewidth, full.imagelength / self.page.imagelength)

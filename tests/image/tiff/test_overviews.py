@@ -160,7 +160,7 @@ def test_levels_are_of_the_first_page():
     Path("b.tif.ovr").rename("a.tif.ovr")
     assert len(described("a.tif", page=0)[0]["levels"]) == 3
     info, metadata = described("a.tif", page=1)
-    assert (info["levels"], metadata.dropped) == (["200 x 150"], ())
+    assert (info["levels"], metadata.dropped) == (["200 x 150"], ("a.tif.ovr",))
 
 
 def test_levels_of_another_image_are_named():
