@@ -8,7 +8,7 @@ from ..errors import UnsupportedImageError
 from ..options import ReadOptions
 from .image import FileState, MaskedPixels
 from .metadata import Metadata
-from .nodata import Nodata
+from .nodata import Nodata, alike
 from .samples import Interpretation, asked_alpha, chosen_bands, expansion
 from .tiles import Window
 
@@ -29,6 +29,8 @@ class ArrayImage:
         The band that is alpha.
     metadata : Metadata
         What an output takes over.
+    nodata : float, optional
+        The value of masked pixels, unless the options have another, or there is alpha.
     state : FileState, optional
         That of the file it was decoded from.
 
@@ -49,6 +51,7 @@ class ArrayImage:
         kind: str | None = "array",
         alpha: int | None = None,
         metadata: Metadata | None = None,
+        nodata: float | None = None,
         state: FileState | None = None,
     ):
         if array.ndim not in (2, 3) or array.size == 0:
@@ -67,6 +70,9 @@ class ArrayImage:
         alpha = asked_alpha(options.alpha, alpha, n_bands, name)
         bands = chosen_bands(n_bands, alpha, options.bands, name)
         told = tuple(band for band in bands if band != alpha)
+        boxes = options.boxes
+        if boxes is None and alpha is None:
+            boxes = alike(nodata)
         self._interpretation = Interpretation(
             n_samples=n_bands,
             expand=expand,
@@ -76,7 +82,7 @@ class ArrayImage:
             bands=bands,
             alpha=alpha,
             associated=False,
-            nodata=Nodata.of(options.boxes or (), told, self._stored, name),
+            nodata=Nodata.of(boxes or (), told, self._stored, name),
             floats=self._stored.kind == "f",
             converted=False,
         )

@@ -75,6 +75,11 @@ class Nodata:
         return differs
 
 
+def alike(value: float | None) -> tuple[Ranges, ...] | None:
+    """Return the box of a value that all bands have, or None where there is none."""
+    return None if value is None else (((value, value),),)
+
+
 def _written(box: Ranges) -> str:
     return ",".join(f"{low}:{high}" if high > low else f"{low}" for low, high in box)
 

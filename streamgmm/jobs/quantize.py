@@ -49,9 +49,10 @@ class Quantize(JobOptions, LabelingOptions, FitOptions, ClassMapOptions):
 def quantize(given: Quantize) -> Report:
     """Fit a Gaussian mixture to every pixel of an image, and write the image as a palette TIFF with its colors.
 
-    The options are those of :func:`streamgmm.fit_image` and :func:`streamgmm.apply`, and ``keep_values``, with which a class map
-    of one band and at most 256 values keeps these as labels, and its colors; nothing is fitted. The same input, options and seed give
-    the same bytes, for any chunk size and number of threads. An image whose every pixel is masked gives an output of nodata.
+    The options are those of :func:`streamgmm.fit_image` and :func:`streamgmm.apply`, and ``keep_values``, with which a class
+    map of one band and at most 256 values keeps these as labels, and its colors; nothing is fitted. The same input, options
+    and seed give the same bytes, for any chunk size and number of threads. An image whose every pixel is masked gives an
+    output of nodata.
 
     Parameters
     ----------

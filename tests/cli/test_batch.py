@@ -36,7 +36,7 @@ from ..batches import (
 from ..images import posterized, smooth, write_tiff
 
 FIELDS = ["input", "output", "status", "seconds", "peak_memory_bytes"]
-FIELDS += ["iterations", "converged", "psnr_db", "fingerprint", "error", "exit_code"]
+FIELDS += ["iterations", "converged", "psnr_db", "dropped", "fingerprint", "error", "exit_code"]
 
 pytestmark = pytest.mark.usefixtures("folder")
 

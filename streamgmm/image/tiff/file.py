@@ -35,7 +35,17 @@ class SharedFile:
             self.tiff = stack.enter_context(tifffile.TiffFile(file, name=self.name))
             status = os.fstat(file.fileno())
             self._path, self._file, self.state, self.size = path, file, FileState.of(status), status.st_size
+            self._others: list[SharedFile] = []
             self._close = stack.pop_all().close
+
+    def also(self, path: Path) -> "SharedFile":
+        """Open a file beside it, which is checked and closed with it."""
+        self._others.append(SharedFile(path))
+        return self._others[-1]
+
+    def holding(self, page: tifffile.TiffPage) -> "SharedFile":
+        """Return the one of these files that has a page."""
+        return next((file for file in self._others if file.tiff is page.parent), self)
 
     def read(self, offset: int, size: int) -> memoryview:
         """Return some bytes: fewer where the file has become shorter, which in a memory map would end the process."""
@@ -62,9 +72,13 @@ class SharedFile:
             now = None
         if now != self.state:
             raise ImageReadError(f"{self.name}: changed while it was read; run again when it is whole")
+        for other in self._others:
+            other.check_unchanged()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and those beside it."""
+        for file in self._others:
+            file.close()
         self._close()
 
 

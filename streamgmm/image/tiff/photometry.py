@@ -11,15 +11,17 @@ from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
 from ...errors import OptionError, UnsupportedImageError
 from ...options import ImageOptions
-from ...options.values import Ranges, read_number
-from ..nodata import Nodata
+from ...options.values import read_number
+from ..nodata import Nodata, alike
 from ..samples import Convert, Interpretation, asked_alpha, chosen_bands, expansion, full_value
 from .ycbcr import APERIO_RGB, APERIO_YCBCR, FromYCbCr, decodes_colors
 
 log = logging.getLogger(__name__)
 
 
-def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions, masked: bool = False) -> Interpretation:
+def interpretation_of(
+    page: tifffile.TiffPage, name: str, options: ImageOptions, masked: bool = False, beside: float | None = None
+) -> Interpretation:
     """Find how the samples of a page become colors.
 
     A mask or alpha decides alone: with them, black may be the color of a roof, and not nodata (GDAL RFC 15).
@@ -34,6 +36,8 @@ def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions,
         the value of masked pixels, by default what GDAL_NODATA (tag 42113) says, unless there is a mask or alpha.
     masked : bool
         Whether the page has a mask.
+    beside : float, optional
+        The value of masked pixels that a file beside the image has, which comes before the tag.
 
     Raises
     ------
@@ -60,7 +64,7 @@ def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions,
     told = tuple(range(n_samples) if convert else (band for band in bands if band != alpha))
     boxes = options.boxes
     if boxes is None and alpha is None and not masked:
-        boxes = _nodata(page)
+        boxes = alike(_nodata(page) if beside is None else beside)
     return Interpretation(
         n_samples=n_samples,
         expand=expand,
@@ -115,12 +119,11 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype, indices: bo
     )
 
 
-def _nodata(page: tifffile.TiffPage) -> tuple[Ranges, ...] | None:
+def _nodata(page: tifffile.TiffPage) -> float | None:
     """Return the value of GDAL_NODATA (tag 42113), or None where there is none, or it is no number."""
     text = str(page.tags.valueof("GDAL_NODATA")).strip(" \0").replace(",", ".")  # as some countries write it
     with contextlib.suppress(ValueError):
-        value = read_number(text)
-        return (((value, value),),)
+        return read_number(text)
     return None
 
 

@@ -13,9 +13,11 @@ from ...errors import ImageReadError
 from ...options import ReadOptions
 from ..image import FileState, MaskedPixels
 from ..metadata import Metadata
-from ..sidecars import mask_file, placed
+from ..pam import Pam, read_pam
+from ..sidecars import mask_file, overviews_file, pam_file, placed
 from ..tiles import Window
 from .file import SharedFile, damage
+from .overviews import take_overviews
 from .pages import Group, far_larger, full_images, image_group
 from .photometry import color_map, interpretation_of
 from .segments import Segments
@@ -54,36 +56,40 @@ class TiffImage:
         self.name, self._file, self._group = file.name, file, group
         self.state: FileState | None = file.state
         self._indices = options.indices
+        first, path = group.index == 0, Path(self.name)  # what GDAL has beside a file is of its first page
         with damage(self.name, "not a sound TIFF"):
+            take_overviews(file, group, options.level)
+            self._pam = self._read_pam()
             self.page, mask = group.level(options.level, self.name)
-            self._segments = Segments(file, self.page, budget)
-            beside = mask_file(Path(self.name)) if mask is None and group.index == 0 else None  # GDAL's are of the first page
+            self._segments = Segments(file.holding(self.page), self.page, budget)
+            beside = mask_file(path) if mask is None and first else None
             masked = mask is not None or beside is not None
-            self._interpretation = interpretation_of(self.page, self.name, options, masked)
+            self._interpretation = interpretation_of(self.page, self.name, options, masked, self._pam.nodata)
             self._segments.fill = self._interpretation.nodata.sample if self._interpretation.nodata else 0
-            self._mask = Segments(file, mask, budget) if mask is not None else None
-        self._beside = None if beside is None else self._mask_beside(beside, budget)
+            self._mask = Segments(file.holding(mask), mask, budget) if mask is not None else None
+        self._beside = beside
+        if beside is not None:
+            self._mask = self._mask_beside(beside, options.level, budget)
         height, width, _ = self._segments.shape
         self.shape, self.dtype = (height, width, len(self._interpretation.bands)), self._interpretation.dtype
         self.segment, self.tile = self._segments.segment, self._segments.tile
         self.units = self._interpretation.units
         self.maskable = self._interpretation.maskable or self._mask is not None or self._segments.sparse
 
-    def _mask_beside(self, path: Path, budget: int | None) -> SharedFile:
-        """Take the mask from a file beside the image: of the same size, from any level."""
-        file = SharedFile(path)
-        try:
-            size = self.page.imagewidth, self.page.imagelength
-            with damage(file.name, "not a sound TIFF"):
-                group = image_group(file.tiff, None, file.name)
-                pages = [page for page in (group.image, *group.reduced) if (page.imagewidth, page.imagelength) == size]
-            if not pages:
-                raise ImageReadError(f"{file.name}: has no mask of {size[0]} x {size[1]} pixels for {self.name}; remove it")
-            self._mask = Segments(file, pages[0], budget)
-        except BaseException:
-            file.close()
-            raise
-        return file
+    def _read_pam(self) -> Pam:
+        path = pam_file(Path(self.name)) if self._group.index == 0 else None
+        return read_pam(path, self._group.image.samplesperpixel)
+
+    def _mask_beside(self, path: Path, level: int, budget: int | None) -> Segments:
+        """Return the mask of a file beside the image: of the same size, from any level."""
+        file, size = self._file.also(path), (self.page.imagewidth, self.page.imagelength)
+        with damage(file.name, "not a sound TIFF"):
+            group = image_group(file.tiff, None, file.name)
+            take_overviews(file, group, level)
+            pages = [page for page in (group.image, *group.reduced) if (page.imagewidth, page.imagelength) == size]
+        if not pages:
+            raise ImageReadError(f"{file.name}: has no mask of {size[0]} x {size[1]} pixels for {self.name}; remove it")
+        return Segments(file.holding(pages[0]), pages[0], budget)
 
     def read(self, window: Window) -> MaskedPixels:
         """Return the colors of a window and which are valid, decoding the tiles or strips it touches.
@@ -109,9 +115,9 @@ class TiffImage:
         ------
         ImageReadError
         """
-        for file in (self._file, self._beside):
-            if file is not None:
-                file.check_unchanged()
+        self._file.check_unchanged()
+        if repr(self._read_pam()) != repr(self._pam):  # as text, in which NaN equals itself; GDAL adds statistics at any time
+            raise ImageReadError(f"{self.name}.aux.xml: changed while it was read; run again when it is whole")
 
     def absent(self, window: Window) -> bool:
         """Whether a window has no pixels in a sparse file, so that reading it would tell nothing."""
@@ -121,7 +127,12 @@ class TiffImage:
     def metadata(self) -> Metadata:
         """What an output takes over; georeferencing and pixel size are those of the level."""
         full = self._group.image
-        metadata = placed(carried_over(full, colors_converted=self._interpretation.converted), Path(self.name))
+        path = Path(self.name)
+        metadata = placed(carried_over(full, colors_converted=self._interpretation.converted), path, self._pam)
+        unused = [] if self._group.index == 0 else [pam_file(path)]
+        if all(level.parent is full.parent for level in self._group.reduced):
+            unused.append(overviews_file(path))
+        metadata = metadata.without(*(beside.name for beside in unused if beside is not None))
         metadata = replace(metadata, **self._codes(metadata))
         if self.page is full:
             return metadata
@@ -141,7 +152,7 @@ class TiffImage:
         page, segments = self.page, self._segments
         height, width, bands = self.shape
         return {
-            "format": "BigTIFF" if page.parent.is_bigtiff else "TIFF",
+            "format": "BigTIFF" if self._file.tiff.is_bigtiff else "TIFF",
             "width": width,
             "height": height,
             "bands": bands,
@@ -154,7 +165,7 @@ class TiffImage:
             "in_one_piece": segments.segment == (1, 1),
             "masked_by": self._masked_by(),
             "page": self._group.index,
-            "pages": len(page.parent.pages),
+            "pages": len(self._file.tiff.pages),
             "dropped": list(self.metadata.dropped),
             "levels": [f"{level.imagewidth} x {level.imagelength}" for level in [self._group.image, *self._group.reduced]],
         }
@@ -172,10 +183,8 @@ class TiffImage:
         return [reason for reason, holds in reasons.items() if holds]
 
     def close(self) -> None:
-        """Close the file, and that of its mask."""
+        """Close the file, and those beside it."""
         self._file.close()
-        if self._beside is not None:
-            self._beside.close()
 
 
 def _larger(file: SharedFile, group: Group) -> tuple[int, int, str] | None:
