@@ -31,7 +31,7 @@ COLORS = 256
 
 
 @dataclass(frozen=True)
-class Quantize(JobOptions, LabelingOptions, FitOptions, ClassMapOptions):
+class Quantize(JobOptions, LabelingOptions, ClassMapOptions, FitOptions):
     """What :func:`quantize` is given."""
 
     src: Source
@@ -49,16 +49,18 @@ class Quantize(JobOptions, LabelingOptions, FitOptions, ClassMapOptions):
 def quantize(given: Quantize) -> Report:
     """Fit a Gaussian mixture to every pixel of an image, and write the image as a palette TIFF with its colors.
 
-    The options are those of :func:`streamgmm.fit_image` and :func:`streamgmm.apply`, and ``keep_values``, with which a class
-    map of one band and at most 256 values keeps these as labels, and its colors; nothing is fitted. The same input, options
-    and seed give the same bytes, for any chunk size and number of threads. An image whose every pixel is masked gives an
-    output of nodata.
+    The options are those of :func:`streamgmm.fit_image` and :func:`streamgmm.apply`, and one more. The same input, options and
+    seed give the same bytes, for any chunk size and number of threads. An image whose every pixel is masked gives an output of
+    nodata.
 
     Parameters
     ----------
     src : path, or ndarray of shape (height, width[, bands])
     dst : path
         The output, which appears whole or not at all.
+    keep_values : bool
+        Take the image for a class map, of one band with at most 256 values that are whole numbers from 0 to 65,535: these are
+        the labels of the output, with the colors that the image has for them. Nothing is fitted.
 
     Returns
     -------

@@ -218,7 +218,7 @@ def test_info_describes_a_tiff_in_json(capsys):
 def test_info_describes_a_raster(format, tmp_path, capsys):
     Image.fromarray(smooth(60, 70)).save(path := tmp_path / "image", format)
     assert leave("info", path, "--json") == 0
-    expected = {"format": format, "width": 70, "height": 60, "bands": 3, "dtype": "uint8"}
+    expected = {"format": format, "width": 70, "height": 60, "bands": 3, "dtype": "uint8", "dropped": []}
     assert json.loads(capsys.readouterr().out) == expected
 
 

@@ -108,7 +108,8 @@ def test_a_packed_map_keeps_its_codes(tmp_path):
     quantize(tmp_path / "in.tif", tmp_path / "out.tif", pack=True)
     found, *_ = read_map(tmp_path / "out.tif")
     np.testing.assert_array_equal(found, values)
-    assert tifffile.TiffFile(tmp_path / "out.tif").pages.first.bitspersample == 4
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        assert tiff.pages.first.bitspersample == 4
 
 
 def test_256_values_are_a_map_and_257_are_none(tmp_path):

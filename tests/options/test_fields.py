@@ -19,6 +19,7 @@ from streamgmm.errors import OptionError
 from streamgmm.jobs.batch.run import batch
 from streamgmm.options import (
     BatchOptions,
+    ClassMapOptions,
     FitOptions,
     ImageOptions,
     OutputOptions,
@@ -36,11 +37,15 @@ ALL = [kind for kind in vars(options).values() if isinstance(kind, type) and iss
 FIELDS = {field.name: field for kind in ALL for field in dataclasses.fields(kind)}
 # What public functions are given: values without a default, kinds of options, and what is no option of a command.
 FUNCTIONS = {
-    streamgmm.quantize: (["src", "dst"], [FitOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions], {}),
+    streamgmm.quantize: (
+        ["src", "dst"],
+        [FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions],
+        {},
+    ),
     streamgmm.fit_image: (["sources"], [FitOptions, ReadOptions, ResourceOptions], {}),
     streamgmm.apply: (["model", "src", "dst"], [ReadOptions, OutputOptions, RunOptions, ResourceOptions], {}),
     streamgmm.open_image: (["source"], [ImageOptions], {"budget": None}),
-    batch: (["pairs"], [BatchOptions, FitOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions], {}),
+    batch: (["pairs"], [BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions], {}),
 }
 of_each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
 
@@ -308,8 +313,8 @@ def test_a_docstring_tells_of_every_keyword_and_its_choices(function):
 def test_the_docstring_of_quantize_leaves_its_options_to_those_of_its_halves():
     halves = [streamgmm.fit_image, streamgmm.apply]
     assert all(f":func:`streamgmm.{half.__name__}`" in streamgmm.quantize.__doc__ for half in halves)
-    assert set(documented(streamgmm.quantize)) == {"src", "dst"}
-    told = set().union(*map(documented, halves))
+    assert set(documented(streamgmm.quantize)) == {"src", "dst", "keep_values"}
+    told = {"keep_values"}.union(*map(documented, halves))
     assert set(inspect.signature(streamgmm.quantize).parameters) <= told
 
 

@@ -23,7 +23,7 @@ Messages = list[logging.LogRecord]
 
 
 @dataclass(frozen=True)
-class EachOptions(JobOptions, WriteOptions, FitOptions, ClassMapOptions):
+class EachOptions(JobOptions, WriteOptions, ClassMapOptions, FitOptions):
     """What is asked of each file."""
 
 

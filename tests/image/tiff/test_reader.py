@@ -58,6 +58,7 @@ def test_a_tiff_describes_itself(tmp_path):
         "masked_by": [],
         "page": 0,
         "pages": 1,
+        "dropped": [],
         "levels": [f"{WIDTH} x {HEIGHT}"],
     }
 
