@@ -47,6 +47,8 @@ def open_image(given: OpenOptions) -> Image:
         Page of a TIFF, from 0. Default: the first that is no thumbnail, level or mask.
     level : int
         Reduced level of the page, 0 being the page itself.
+    pages_as_bands : tuple of int or "all", optional
+        Pages of a TIFF, from 0, or all that are images, whose bands are those of one image, such as channels of fluorescence.
     budget : int, optional
         Bytes that what cannot be read in parts may take: a strip of a TIFF, or a PNG as a whole. Default: no limit.
 

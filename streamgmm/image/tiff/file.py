@@ -1,6 +1,7 @@
 """A TIFF file that is read by offset, from any thread, and what is raised where it is damaged."""
 
 import contextlib
+import copy
 import logging
 import os
 from collections.abc import Iterator
@@ -36,6 +37,12 @@ class SharedFile:
             status = os.fstat(file.fileno())
             self._path, self._file, self.state, self.size = path, file, FileState.of(status), status.st_size
             self._close = stack.pop_all().close
+
+    def called(self, name: str) -> "SharedFile":
+        """Return the same file by the name that messages have for a part of it."""
+        other = copy.copy(self)
+        other.name = name
+        return other
 
     def read(self, offset: int, size: int) -> memoryview:
         """Return some bytes: fewer where the file has become shorter, which in a memory map would end the process."""
