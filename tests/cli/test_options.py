@@ -15,6 +15,7 @@ from streamgmm.errors import OptionError
 from streamgmm.options import (
     BatchOptions,
     FitOptions,
+    ImageOptions,
     OutputOptions,
     ReadOptions,
     ResourceOptions,
@@ -31,7 +32,7 @@ KINDS = {
     "fit": (FitOptions, ReadOptions, RunOptions, ResourceOptions),
     "apply": (ReadOptions, OutputOptions, RunOptions, ResourceOptions),
     "batch": (BatchOptions, FitOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions),
-    "info": (),
+    "info": (ImageOptions,),
     "warmup": (),
 }
 TOLD = {"--report", "-q", "--quiet", "-v", "--verbose"}
@@ -198,6 +199,8 @@ READ_OPTIONS = {
     "--level 1": {"level": 1},
     "--page 2 --level 0": {"page": 2},
     "--all-pages": {"all_pages": True},
+    "--pages-as-bands 0,2": {"pages_as_bands": (0, 2)},
+    "--pages-as-bands all --bands 1,5": {"pages_as_bands": "all", "bands": (1, 5)},
 }
 
 WRITE_OPTIONS = {

@@ -102,7 +102,7 @@ class TiffImage:
         return masked_where(*self.read_apart(window))
 
     def read_apart(self, window: Window) -> tuple[MaskedPixels, np.ndarray | None]:
-        """Return what :meth:`read` does, but where pixels are other than nodata by itself; None where there is no such value."""
+        """Return colors, which are valid whatever nodata is, and which are other than that; None where there is none."""
         read, has_data = self._interpretation.apart(self._segments.read(window))
         if self._gray_as_rgb:
             read = MaskedPixels(np.repeat(read.pixels, 3, axis=-1), read.valid)
