@@ -199,8 +199,8 @@ READ_OPTIONS = {
     "--level 1": {"level": 1},
     "--page 2 --level 0": {"page": 2},
     "--all-pages": {"all_pages": True},
-    "--pages-as-bands 0,2": {"pages_as_bands": (0, 2)},
-    "--pages-as-bands all --bands 1,5": {"pages_as_bands": "all", "bands": (1, 5)},
+    "--pages-as-bands 2": {"pages_as_bands": (2,)},
+    "--pages-as-bands 0,0 --bands 6,2,1": {"pages_as_bands": (0, 0), "bands": (6, 2, 1)},
 }
 
 WRITE_OPTIONS = {

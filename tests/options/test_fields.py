@@ -385,7 +385,7 @@ OF_ANOTHER_TYPE = {
     "page": [0.0, "0"],
     "level": [None],
     "all_pages": [1, "yes", None],
-    "pages_as_bands": [2, (1.5,), ["red"], "some", "", "0,-1", (), (-1,), (True,), "0;1"],
+    "pages_as_bands": [2, (1.5,), ("red",), "some", "", "0,-1", (), (-1,), (True,), "0;1"],
     "overwrite": [1, None],
     "pyramid": [0, "no"],
     "chunk_size": [1.5, None],

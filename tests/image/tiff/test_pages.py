@@ -263,7 +263,7 @@ def said(kind):
 
 
 def qptiff(path, rows, *, told=True, thumbnail=True, strips=0, **options):
-    """Write a slide as PerkinElmer does: channels, a thumbnail in color, rows of levels, the last in strips, overview and label."""
+    """Write a slide as PerkinElmer does: channels, a thumbnail in color, rows of levels, overview and label."""
     kinds = ["FullResolution", *["ReducedResolution"] * (len(rows) - 1)]
     pages = [[(page, TILED | said(kind) if told else TILED) for page in row] for row, kind in zip(rows, kinds, strict=True)]
     for row in pages[len(rows) - strips :]:
