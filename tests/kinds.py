@@ -224,8 +224,8 @@ def imagej_stack(path: Path) -> None:
 
 
 def metamorph_stack(path: Path) -> None:
-    """Write gray pages as MetaMorph does: all pixels behind the first page, with two of its tags."""
-    tags = [(33628, 4, 1, 0, True), (33629, 5, len(PAGES), [1, 1] * len(PAGES), True)]
+    """Write gray pages as MetaMorph does: all pixels behind the first page, with one of its tags."""
+    tags = [(33629, 5, len(PAGES), [1, 1] * len(PAGES), True)]
     tifffile.imwrite(path, PAGES[0][..., 0], photometric="minisblack", metadata=None, extratags=tags)
     path.write_bytes(path.read_bytes() + b"".join(page[..., 0].tobytes() for page in PAGES[1:]))
 

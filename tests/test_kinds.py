@@ -256,9 +256,7 @@ KINDS: dict[str, Kind] = {
     "stack": Kind(pages(*((page, {}) for page in PAGES)), STACK, options={"all_pages": True}),
     "stack, BigTIFF": Kind(pages(*((page, {}) for page in PAGES), bigtiff=True), STACK, options={"all_pages": True}),
     "stack: ImageJ, one directory": Kind(imagej_stack, GRAY_STACK, dropped=(IMAGEJ,), options={"all_pages": True}),
-    "stack: MetaMorph": Kind(
-        metamorph_stack, GRAY_STACK, dropped=("UIC1tag", "UIC2tag"), options={"all_pages": True}, suffix=".stk"
-    ),
+    "stack: MetaMorph": Kind(metamorph_stack, GRAY_STACK, dropped=("UIC2tag",), options={"all_pages": True}, suffix=".stk"),
     "stack: gray and RGB": Kind(
         pages((PAGES[0], {}), (PAGES[1][..., 0], {"photometric": "minisblack"}), (PAGES[2], {})),
         MIXED_STACK,
