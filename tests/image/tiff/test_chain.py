@@ -39,7 +39,7 @@ def imagej(path, stack=STACK, **options):
 
 def metamorph(path, planes=STACK, rowsperstrip=16):
     """Write a stack as MetaMorph does: a directory of the first plane, in strips, and all others behind it."""
-    tags = [(33627, 4, 1, 0, True), (33629, 5, len(planes), [1, 1] * len(planes), True)]
+    tags = [(33627, 4, 1, 8, True), (33629, 5, len(planes), [1, 1] * len(planes), True)]
     tags += [(33630, 5, len(planes), [1, 1] * len(planes), True)]
     tifffile.imwrite(path, planes[0], photometric="minisblack", rowsperstrip=rowsperstrip, metadata=None, extratags=tags)
     with tifffile.TiffFile(path) as tiff:
