@@ -51,6 +51,8 @@ def open_image(given: OpenOptions) -> Image:
         Reduced level of the page, 0 being the page itself.
     indices : bool
         Take the indices of a palette image of TIFF as they are, and not its colors.
+    pages_as_bands : tuple of int or "all", optional
+        Pages of a TIFF, from 0, or all that are images, whose bands are those of one image, such as channels of fluorescence.
     budget : int, optional
         Bytes that what cannot be read in parts may take: a strip of a TIFF, or a PNG as a whole. Default: no limit.
 

@@ -96,7 +96,7 @@ def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[Arra
     MemoryBudgetError
         Where its pixels take more bytes than the budget.
     """
-    if options.page or options.level:
+    if options.page or options.level or options.pages_as_bands not in (None, "all", (0,)):
         raise OptionError(f"{path}: only TIFF files have pages and levels")
     with open_input(path) as file:
         try:

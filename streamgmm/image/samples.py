@@ -74,9 +74,12 @@ class Interpretation:
 
     def __call__(self, read: MaskedPixels) -> MaskedPixels:
         """Return the colors of samples, and which of them are valid."""
+        return masked_where(*self.apart(read))
+
+    def apart(self, read: MaskedPixels) -> tuple[MaskedPixels, np.ndarray | None]:
+        """Return the colors of samples and which are valid whatever nodata is; and where any is other than that, or None."""
         samples, valid = read
-        if self.nodata is not None:
-            valid = _both(valid, self.nodata.has_data(samples))
+        has_data = None if self.nodata is None else self.nodata.has_data(samples)
         if self.expand:
             samples = self.expand(samples)
         colors = samples[..., : self.n_samples]
@@ -94,7 +97,7 @@ class Interpretation:
             colors = colors[..., self.bands]
         if self.floats:
             valid = _both(valid, np.isfinite(colors).all(axis=-1))
-        return MaskedPixels(colors, None if valid is None or valid.all() else valid)
+        return MaskedPixels(colors, valid), has_data
 
 
 def full_value(dtype: np.dtype) -> float:
@@ -104,6 +107,14 @@ def full_value(dtype: np.dtype) -> float:
 
 def _both(valid: np.ndarray | None, other: np.ndarray) -> np.ndarray:
     return other if valid is None else valid & other
+
+
+def masked_where(read: MaskedPixels, *others: np.ndarray | None) -> MaskedPixels:
+    """Mask pixels also where others say that they are not valid, each by an array, or None where all are."""
+    pixels, valid = read
+    for other in others:
+        valid = valid if other is None else _both(valid, other)
+    return MaskedPixels(pixels, None if valid is None or valid.all() else valid)
 
 
 def _unpremultiplied(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def apply(given: Apply) -> Report:
     src : path, or ndarray of shape (height, width[, bands])
     dst : path
         The output, which appears whole or not at all.
-    bands, nodata, alpha, page, level, indices
+    bands, nodata, alpha, page, level, indices, pages_as_bands
         As in :func:`streamgmm.open_image`.
     all_pages : bool
         Write all pages of a TIFF that are images, not levels, thumbnails or masks, as a stack.

@@ -18,6 +18,7 @@ from .values import (
     read_color,
     read_display_range,
     read_nodata,
+    read_pages,
     read_ranges,
     read_ridge,
     read_start,
@@ -114,13 +115,22 @@ class ImageOptions(Options):
     )
     page: int | None = option(None, "Page of the TIFF, from 0. [default: the first image]", metavar="N")
     level: int = option(0, "Reduced level of the page; 0 is the page itself.", metavar="N")
+    pages_as_bands: "tuple[int, ...] | str | None" = option(
+        None, "Pages that are bands of one image, such as channels, or all.", metavar="N,..."
+    )
     indices: bool = False
 
     def __post_init__(self):
         super().__post_init__()
         if self.alpha is not None:
             object.__setattr__(self, "alpha", read_alpha(self.alpha))
+        if self.pages_as_bands is not None:
+            object.__setattr__(self, "pages_as_bands", read_pages(self.pages_as_bands))
+            if self.page is not None:
+                raise OptionError("page and pages-as-bands exclude each other; choose one")
         object.__setattr__(self, "nodata", read_nodata(self.nodata))
+        if self.pages_as_bands is not None and any(len(box) > 1 for box in self.boxes or ()):
+            raise OptionError("nodata has a value for each band; with pages-as-bands write one for all")
 
     @property
     def boxes(self) -> tuple[Ranges, ...] | None:
@@ -138,6 +148,8 @@ class ReadOptions(ImageOptions):
         super().__post_init__()
         if self.all_pages and self.page is not None:
             raise OptionError("page and all-pages exclude each other; choose one")
+        if self.all_pages and self.pages_as_bands is not None:
+            raise OptionError("all-pages and pages-as-bands exclude each other; choose one")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,6 +157,17 @@ def _ends(part: Any) -> tuple[float, float]:
     return read_number(low), read_number(high)
 
 
+def read_pages(value: Any) -> tuple[int, ...] | str:
+    """Read which pages are bands: their numbers, from 0, or all."""
+    if isinstance(value, str) and value == "all":
+        return value
+    with contextlib.suppress(ValueError, TypeError):
+        parts = [int(part) for part in value.split(",")] if isinstance(value, str) else list(value)
+        if parts and all(operator.index(part) >= 0 and not isinstance(part, bool) for part in parts):
+            return tuple(map(operator.index, parts))
+    raise OptionError(f"pages-as-bands is {shown(value)}; write numbers of pages, from 0, such as 0,1,2, or all")
+
+
 def read_color(value: Any) -> tuple[int, int, int]:
     """Read a color: a name, ``#rrggbb``, or three numbers from 0 to 255."""
     from PIL import ImageColor

@@ -621,6 +621,7 @@ VALUES = {
     "page": "0",
     "level": "0",
     "all-pages": "false",
+    "pages-as-bands": "[0]",
     "output": '"rgb"',
     "labels": "true",
     "compression": '"zstd"',

@@ -16,6 +16,7 @@ from streamgmm.options import (
     BatchOptions,
     ClassMapOptions,
     FitOptions,
+    ImageOptions,
     OutputOptions,
     ReadOptions,
     ResourceOptions,
@@ -32,7 +33,7 @@ KINDS = {
     "fit": (FitOptions, ReadOptions, RunOptions, ResourceOptions),
     "apply": (ReadOptions, OutputOptions, RunOptions, ResourceOptions),
     "batch": (BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions),
-    "info": (),
+    "info": (ImageOptions,),
     "warmup": (),
 }
 TOLD = {"--report", "-q", "--quiet", "-v", "--verbose"}
@@ -199,6 +200,8 @@ READ_OPTIONS = {
     "--level 1": {"level": 1},
     "--page 2 --level 0": {"page": 2},
     "--all-pages": {"all_pages": True},
+    "--pages-as-bands 2": {"pages_as_bands": (2,)},
+    "--pages-as-bands 0,0 --bands 6,2,1": {"pages_as_bands": (0, 0), "bands": (6, 2, 1)},
 }
 
 WRITE_OPTIONS = {

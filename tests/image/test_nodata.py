@@ -258,3 +258,8 @@ def test_numbers_that_are_near_nodata_are_not_nodata(tmp_path):
         near.append(np.nextafter(near[-1], np.float32(np.inf)))
     _, valid = read_checked(np.array([near], np.float32), nodata=float(value))
     np.testing.assert_array_equal(valid[0], [False, False, False, True, True])
+
+
+def test_a_value_for_each_band_is_none_for_each_page():
+    with pytest.raises(OptionError, match="nodata has a value for each band; with pages-as-bands write one for all"):
+        ImageOptions(nodata="1,2", pages_as_bands="all")

@@ -164,6 +164,12 @@ def test_choices_and_bounds_are_taken(kind, name, value):
     ("kind", "given", "line"),
     [
         (ReadOptions, {"page": 0, "all_pages": True}, "page and all-pages exclude each other; choose one"),
+        (ReadOptions, {"page": 0, "pages_as_bands": "all"}, "page and pages-as-bands exclude each other; choose one"),
+        (
+            ReadOptions,
+            {"all_pages": True, "pages_as_bands": (0, 1)},
+            "all-pages and pages-as-bands exclude each other; choose one",
+        ),
         (WriteOptions, {"pack": True, "output": "rgb"}, "pack is for palettes and labels; RGB samples have 8 bits"),
         (
             BatchOptions,
@@ -384,6 +390,7 @@ OF_ANOTHER_TYPE = {
     "page": [0.0, "0"],
     "level": [None],
     "all_pages": [1, "yes", None],
+    "pages_as_bands": [2, (1.5,), ("red",), "some", "", "0,-1", (), (-1,), (True,), "0;1"],
     "overwrite": [1, None],
     "pyramid": [0, "no"],
     "chunk_size": [1.5, None],

@@ -18,6 +18,8 @@ from .ycbcr import APERIO_RGB, APERIO_YCBCR, FromYCbCr, decodes_colors
 
 log = logging.getLogger(__name__)
 
+COLOR_MAP = 320
+
 
 def interpretation_of(
     page: tifffile.TiffPage, name: str, options: ImageOptions, masked: bool = False, beside: float | None = None
@@ -139,9 +141,14 @@ def color_map(page: tifffile.TiffPage) -> np.ndarray | None:
 
 def _palette(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> Convert:
     """Look colors up in the ColorMap (tag 320)."""
-    colors = color_map(page)
-    if colors is None or dtype.kind != "u" or len(colors) < 1 << page.bitspersample:
-        raise UnsupportedImageError(f"{name}: a palette image without a whole color map; the file is damaged")
+    if dtype.kind != "u":
+        raise UnsupportedImageError(
+            f"{name}: a palette image whose samples are {page.dtype} is not supported; convert it first"
+        )
+    there, wanted = page.tags[COLOR_MAP].count if COLOR_MAP in page.tags else 0, 3 << page.bitspersample
+    if there < wanted or (colors := color_map(page)) is None:
+        has = f"has {there} of {wanted} values" if there else "is missing or cannot be read"
+        raise UnsupportedImageError(f"{name}: a palette image without a whole color map: ColorMap (tag {COLOR_MAP}) {has}")
     spread = np.linspace(0, full_value(dtype), 1 << page.bitspersample).round().astype(np.intp)  # where samples are expanded to
     lookup = np.zeros((int(full_value(dtype)) + 1, 3), np.uint8)
     lookup[spread] = colors[: len(spread)]

@@ -3,27 +3,33 @@
 import contextlib
 import logging
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tifffile import PHOTOMETRIC
 
-from ...errors import ImageReadError
+from ...errors import ImageReadError, UnsupportedImageError
 from ...options import ReadOptions
 from ..image import FileState, MaskedPixels
 from ..metadata import Metadata
 from ..pam import Pam, read_pam
+from ..samples import masked_where
 from ..sidecars import mask_file, overviews_file, pam_file, placed
 from ..tiles import Window
+from .chain import n_pages
 from .file import SharedFile, damage
 from .overviews import take_overviews
-from .pages import Group, far_larger, full_images, image_group
+from .pages import Group, far_larger, full_images, image_group, numbered_groups
 from .photometry import color_map, interpretation_of
 from .segments import Segments
+from .stacked import StackedImage, stack_of
 from .tags import carried_over
 
 log = logging.getLogger(__name__)
+
+GRAY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
 
 
 class TiffImage:
@@ -56,15 +62,18 @@ class TiffImage:
         self.name, self._file, self._group = file.name, file, group
         self.state: FileState | None = file.state
         self._indices = options.indices
+        self.number, self._gray_as_rgb = group.index, False
         first, path = group.index == 0, Path(self.name)  # what GDAL has beside a file is of its first page
-        with damage(self.name, "not a sound TIFF"):
+        if options.all_pages or options.pages_as_bands is not None:
+            file = file.called(f"{self.name}, page {group.index}")
+        with damage(file.name, "not a sound TIFF"):
             take_overviews(file, group, options.level)
             self._pam = self._read_pam()
-            self.page, mask = group.level(options.level, self.name)
+            self.page, mask = group.level(options.level, file.name)
             self._segments = Segments(file.holding(self.page), self.page, budget)
             beside = mask_file(path) if mask is None and first else None
             masked = mask is not None or beside is not None
-            self._interpretation = interpretation_of(self.page, self.name, options, masked, self._pam.nodata)
+            self._interpretation = interpretation_of(self.page, file.name, options, masked, self._pam.nodata)
             self._segments.fill = self._interpretation.nodata.sample if self._interpretation.nodata else 0
             self._mask = Segments(file.holding(mask), mask, budget) if mask is not None else None
         self._beside = beside
@@ -99,14 +108,38 @@ class TiffImage:
         ImageReadError
             Where one is truncated or corrupt.
         """
-        colors, valid = self._interpretation(self._segments.read(window))
+        return masked_where(*self.read_apart(window))
+
+    def read_apart(self, window: Window) -> tuple[MaskedPixels, np.ndarray | None]:
+        """Return colors, which are valid whatever nodata is, and which are other than that; None where there is none."""
+        read, has_data = self._interpretation.apart(self._segments.read(window))
+        if self._gray_as_rgb:
+            read = MaskedPixels(np.repeat(read.pixels, 3, axis=-1), read.valid)
         if self._mask is not None:
             shown, there = self._mask.read(window)
             opaque = (shown != 0).any(axis=-1)  # GDAL may write a mask for each band
-            opaque = opaque if there is None else opaque & there
-            valid = opaque if valid is None else valid & opaque
-            valid = None if valid.all() else valid
-        return MaskedPixels(colors, valid)
+            read = masked_where(read, opaque, there)
+        return read, has_data
+
+    @property
+    def grain(self) -> str:
+        """Its size and samples, which pages that are bands of one image have in common."""
+        height, width, _ = self.shape
+        return f"{width} x {height} pixels of {self.page.bitspersample} bits ({self._interpretation.stored})"
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """The samples of its page that are its bands, from 0."""
+        return self._interpretation.bands
+
+    @property
+    def is_gray(self) -> bool:
+        """Whether it has one band, from black to white."""
+        return self.shape[2] == 1 and self.page.photometric in GRAY
+
+    def show_as(self, colors: "TiffImage") -> None:
+        """Give gray the three bands that the colors of another page have."""
+        self.shape, self.units, self._gray_as_rgb = (*self.shape[:2], 3), colors.units, True
 
     def check_unchanged(self) -> None:
         """Refuse what was read of a file that has changed since it was opened.
@@ -165,7 +198,7 @@ class TiffImage:
             "in_one_piece": segments.segment == (1, 1),
             "masked_by": self._masked_by(),
             "page": self._group.index,
-            "pages": len(self._file.tiff.pages),
+            "pages": n_pages(self._file.tiff),
             "dropped": list(self.metadata.dropped),
             "levels": [f"{level.imagewidth} x {level.imagelength}" for level in [self._group.image, *self._group.reduced]],
         }
@@ -195,8 +228,8 @@ def _larger(file: SharedFile, group: Group) -> tuple[int, int, str] | None:
     return None
 
 
-def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[TiffImage]:
-    """Open an image of a TIFF file, or all of its images.
+def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[TiffImage] | list[StackedImage]:
+    """Open an image of a TIFF file, all of its images, or pages of it as the bands of one.
 
     Raises
     ------
@@ -206,10 +239,45 @@ def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[Tiff
     file = SharedFile(path)
     try:
         with damage(file.name, "not a sound TIFF"):
-            chosen = full_images(file.tiff) if options.all_pages else [image_group(file.tiff, options.page, file.name)]
+            chosen = _chosen(file, options)
+        if options.pages_as_bands is not None:
+            return [stack_of(chosen, partial(TiffImage, file), options, budget)]
         if options.page is None and not options.all_pages and (larger := _larger(file, chosen[0])):
             log.warning("%s: page %d is taken; page %d has far more pixels: %s", file.name, *larger)
-        return [TiffImage(file, group, options, budget) for group in chosen]
+        return _of_one_kind([TiffImage(file, group, options, budget) for group in chosen])
     except BaseException:
         file.close()
         raise
+
+
+def _chosen(file: SharedFile, options: ReadOptions) -> list[Group]:
+    if options.all_pages or options.pages_as_bands == "all":
+        return full_images(file.tiff)
+    if isinstance(options.pages_as_bands, tuple):
+        return numbered_groups(file.tiff, options.pages_as_bands, file.name)
+    return [image_group(file.tiff, options.page, file.name)]
+
+
+def _of_one_kind(pages: list[TiffImage]) -> list[TiffImage]:
+    """Return pages that are fitted together: gray beside colors of the same type, as scans mix them, becomes a color.
+
+    Raises
+    ------
+    UnsupportedImageError
+        Where they have different bands all the same, or are floats and integers.
+    """
+    first, colors = pages[0], next((page for page in pages if page.shape[2] == 3 and page.page.photometric not in GRAY), None)
+    for page in pages:
+        if colors is not None and page.is_gray and page.dtype == colors.dtype:
+            page.show_as(colors)
+    for page in pages:
+        where, remedy = f"{page.name}, page {page.number}", "take pages of one kind, one by one with --page"
+        if page.shape[2] != first.shape[2]:
+            raise UnsupportedImageError(
+                f"{where}: bands are {page.shape[2]}, those of page {first.number} are {first.shape[2]}; {remedy}"
+            )
+        if (page.dtype.kind == "f") != (first.dtype.kind == "f"):
+            raise UnsupportedImageError(
+                f"{where}: samples are {page.dtype}, those of page {first.number} are {first.dtype}; {remedy}"
+            )
+    return pages

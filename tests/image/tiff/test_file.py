@@ -120,6 +120,15 @@ def test_a_truncated_directory_is_refused(path):
             UnsupportedImageError,
             r"a\.tif: of a kind that is not supported \(rare\); convert it",
         ),
+        (
+            ImportError("no codec of this name"),
+            UnsupportedImageError,
+            r"a\.tif: of a kind that is not supported \(no codec of this name\); convert it",
+        ),
+        (RuntimeError("Unsupported JPEG process"), UnsupportedImageError, r"a\.tif: of a kind that is not supported \(Unsup"),
+        (ValueError("arithmetic coding is not implemented"), UnsupportedImageError, r"a\.tif: of a kind that is not supported"),
+        (RuntimeError("Unsupported marker type 0x05"), ImageReadError, r"a\.tif: strip 3 is corrupt \(Unsupported marker"),
+        (TypeError("'>' not supported between these"), ImageReadError, r"a\.tif: strip 3 is corrupt \('>' not"),
         (OptionError("as it is"), OptionError, r"^as it is$"),
     ],
 )
