@@ -21,8 +21,6 @@ IMAGE_TYPE = re.compile(r"<ImageType>\s*(\w+)")
 OF_THE_GLASS = ("Thumbnail", "Overview", "Label")
 # So many pages of one kind in a row may be channels whose levels follow; more are a stack. A page is read in 0.1 ms.
 CHANNELS = 256
-# An image of so many times the pixels is told of, if it is among so many images: a stack may have thousands.
-FAR_LARGER, LOOKED_AT = 4, 64
 
 
 @dataclass
@@ -38,6 +36,8 @@ class Group:
         The same image with fewer pixels, the largest first.
     masks : list of tifffile.TiffPage
         Transparency masks, of the image or its levels.
+    pictures : int
+        Others that belong to it: of a slide its label and the whole glass; thumbnails.
     complete : bool
         Whether all its levels are known, so that what follows is none.
     """
@@ -46,6 +46,7 @@ class Group:
     image: tifffile.TiffPage
     reduced: list[tifffile.TiffPage] = field(default_factory=list)
     masks: list[tifffile.TiffPage] = field(default_factory=list)
+    pictures: int = 0
     complete: bool = False
 
     def take(self, page: tifffile.TiffPage) -> bool:
@@ -61,8 +62,9 @@ class Group:
                 self.reduced.append(page)
                 self.reduced.sort(key=lambda level: -level.imagewidth)
         else:
-            # a label or macro photograph; or the striped thumbnail between the tiled levels of a slide
-            return bool(page.is_reduced) or _image_type(page) in OF_THE_GLASS or (self._is_alike(page) and image.is_tiled)
+            picture = bool(page.is_reduced) or _image_type(page) in OF_THE_GLASS
+            self.pictures += picture
+            return picture or (self._is_alike(page) and image.is_tiled)  # the striped thumbnail between the levels of a slide
         return True
 
     def is_level(self, page: tifffile.TiffPage) -> bool:
@@ -111,15 +113,9 @@ def is_photograph(page: tifffile.TiffPage) -> bool:
     return page.parent.is_scn or page.parent.is_bif or page.description.startswith(PHOTOGRAPHS)
 
 
-def _area(group: Group) -> int:
+def area(group: Group) -> int:
+    """Return how many pixels an image has."""
     return group.image.imagewidth * group.image.imagelength
-
-
-def far_larger(tiff: tifffile.TiffFile, group: Group) -> Group | None:
-    """Return an image behind the one that is taken, among the first pages, that has far more pixels; None where none has."""
-    chosen = _area(group)
-    behind = itertools.islice((other for other in groups(tiff) if other.index > group.index), LOOKED_AT)
-    return next((other for other in behind if _is_full(other) and _area(other) > FAR_LARGER * chosen), None)
 
 
 def groups(tiff: tifffile.TiffFile) -> Iterator[Group]:
@@ -213,7 +209,7 @@ def _image_type(page: tifffile.TiffPage) -> str | None:
     return found[1] if found else None
 
 
-def _is_full(group: Group) -> bool:
+def is_full(group: Group) -> bool:
     """Whether an image is no thumbnail or mask."""
     return not group.image.is_reduced and not is_mask(group.image)
 
@@ -221,7 +217,7 @@ def _is_full(group: Group) -> bool:
 def full_images(tiff: tifffile.TiffFile) -> list[Group]:
     """Return the images that are no thumbnails or masks, or all where there are only such."""
     found = list(groups(tiff))
-    return [group for group in found if _is_full(group)] or found
+    return [group for group in found if is_full(group)] or found
 
 
 def image_group(tiff: tifffile.TiffFile, page: int | None, name: str) -> Group:
@@ -235,7 +231,7 @@ def image_group(tiff: tifffile.TiffFile, page: int | None, name: str) -> Group:
     first = tiff.pages.first
     if page is None and is_photograph(first):
         found = full_images(tiff)
-        return next((group for group in found if BASE.match(group.image.description)), max(found, key=_area))
+        return next((group for group in found if BASE.match(group.image.description)), max(found, key=area))
     if page is None:
         return full_images(tiff)[0] if first.is_reduced or is_mask(first) else next(groups(tiff))
     return numbered_groups(tiff, [page], name)[0]

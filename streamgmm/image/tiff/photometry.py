@@ -66,7 +66,7 @@ def interpretation_of(
     told = tuple(range(n_samples) if convert else (band for band in bands if band != alpha))
     boxes = options.boxes
     if boxes is None and alpha is None and not masked:
-        boxes = alike(_nodata(page) if beside is None else beside)
+        boxes = alike(nodata_of(page) if beside is None else beside)
     return Interpretation(
         n_samples=n_samples,
         expand=expand,
@@ -121,7 +121,7 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype, indices: bo
     )
 
 
-def _nodata(page: tifffile.TiffPage) -> float | None:
+def nodata_of(page: tifffile.TiffPage) -> float | None:
     """Return the value of GDAL_NODATA (tag 42113), or None where there is none, or it is no number."""
     text = str(page.tags.valueof("GDAL_NODATA")).strip(" \0").replace(",", ".")  # as some countries write it
     with contextlib.suppress(ValueError):

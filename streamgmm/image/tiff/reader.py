@@ -1,7 +1,7 @@
 """The TIFF reader: pages as colors with a mask."""
 
-import contextlib
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,11 +21,12 @@ from ..tiles import Window
 from .chain import n_pages
 from .file import SharedFile, damage
 from .overviews import take_overviews
-from .pages import Group, far_larger, full_images, image_group, numbered_groups
-from .photometry import color_map, interpretation_of
+from .pages import Group, full_images, image_group, numbered_groups
+from .photometry import color_map, interpretation_of, nodata_of
 from .segments import Segments
 from .stacked import StackedImage, stack_of
 from .tags import carried_over
+from .untaken import far_larger, others, told
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class TiffImage:
     options : ReadOptions
     budget : int, optional
         Bytes a decoded tile or strip may take.
+    left : sequence of str
+        What else of the file is not read.
 
     Raises
     ------
@@ -58,10 +61,9 @@ class TiffImage:
 
     held = 0
 
-    def __init__(self, file: SharedFile, group: Group, options: ReadOptions, budget: int | None):
-        self.name, self._file, self._group = file.name, file, group
+    def __init__(self, file: SharedFile, group: Group, options: ReadOptions, budget: int | None, left: Sequence[str] = ()):
+        self.name, self._file, self._group, self._options, self._left = file.name, file, group, options, left
         self.state: FileState | None = file.state
-        self._indices = options.indices
         self.number, self._gray_as_rgb = group.index, False
         first, path = group.index == 0, Path(self.name)  # what GDAL has beside a file is of its first page
         if options.all_pages or options.pages_as_bands is not None:
@@ -162,20 +164,31 @@ class TiffImage:
         full = self._group.image
         path = Path(self.name)
         metadata = placed(carried_over(full, colors_converted=self._interpretation.converted), path, self._pam)
-        unused = [] if self._group.index == 0 else [pam_file(path)]
-        if all(level.parent is full.parent for level in self._group.reduced):
-            unused.append(overviews_file(path))
-        metadata = metadata.without(*(beside.name for beside in unused if beside is not None))
+        metadata = metadata.without(*self._unread(path))
         metadata = replace(metadata, **self._codes(metadata))
         if self.page is full:
             return metadata
         return metadata.scaled(full.imagewidth / self.page.imagewidth, full.imagelength / self.page.imagelength)
 
+    def _unread(self, path: Path) -> Iterator[str]:
+        """Yield the names of what belongs to the image and is not read."""
+        yield from self._left
+        group, how = self._group, self._interpretation
+        beside = [mask_file(path)] if self._beside is None else []
+        beside += [pam_file(path)] if group.index else []
+        beside += [overviews_file(path)] if all(level.parent is group.image.parent for level in group.reduced) else []
+        yield from (each.name for each in beside if each is not None)
+        if self._mask is None and group.masks:
+            yield "masks of other levels"
+        decided = how.alpha is not None or self._mask is not None
+        if self._options.boxes is None and "GDAL_NODATA" in self.page.tags and (decided or nodata_of(self.page) is None):
+            yield "GDAL_NODATA"
+
     def _codes(self, metadata: Metadata) -> dict[str, Any]:
         """Return what samples stand for, where these are values of a class map."""
         nodata = self._interpretation.nodata
         known: dict[str, Any] = {"nodata": nodata.code if nodata else None}
-        if self._indices and (colors := color_map(self._group.image)) is not None:
+        if self._options.indices and (colors := color_map(self._group.image)) is not None:
             dropped = tuple(name for name in metadata.dropped if name != "ColorMap")
             known |= {"color_map": colors, "dropped": dropped}
         return known
@@ -220,14 +233,6 @@ class TiffImage:
         self._file.close()
 
 
-def _larger(file: SharedFile, group: Group) -> tuple[int, int, str] | None:
-    """Return the numbers of an image and of a far larger one behind it, and the remedy; None where there is none."""
-    with contextlib.suppress(Exception):  # a damaged page behind it does not spoil it
-        if (other := far_larger(file.tiff, group)) is not None:
-            return group.index, other.index, f"take it with --page {other.index}"
-    return None
-
-
 def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[TiffImage] | list[StackedImage]:
     """Open an image of a TIFF file, all of its images, or pages of it as the bands of one.
 
@@ -240,11 +245,19 @@ def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[Tiff
     try:
         with damage(file.name, "not a sound TIFF"):
             chosen = _chosen(file, options)
+        beside = others(file.tiff, chosen)
+        left = told(chosen, beside)
         if options.pages_as_bands is not None:
-            return [stack_of(chosen, partial(TiffImage, file), options, budget)]
-        if options.page is None and not options.all_pages and (larger := _larger(file, chosen[0])):
-            log.warning("%s: page %d is taken; page %d has far more pixels: %s", file.name, *larger)
-        return _of_one_kind([TiffImage(file, group, options, budget) for group in chosen])
+            return [stack_of(chosen, partial(TiffImage, file, left=left), options, budget)]
+        if options.page is None and not options.all_pages and (larger := far_larger(chosen[0], beside)):
+            log.warning(
+                "%s: page %d is taken; page %d has far more pixels: take it with --page %d",
+                file.name,
+                chosen[0].index,
+                larger.index,
+                larger.index,
+            )
+        return _of_one_kind([TiffImage(file, group, options, budget, left) for group in chosen])
     except BaseException:
         file.close()
         raise
