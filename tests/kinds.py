@@ -75,6 +75,8 @@ LARGE = Picture(smooth(200, 300))
 REDUCED = Picture(LARGE.pixels[::2, ::2])
 PAGES = [smooth(HEIGHT, WIDTH, seed=seed) for seed in range(3)]
 STACK = Picture(np.concatenate(PAGES))  # one below the other
+GRAY_STACK = Picture(STACK.pixels[..., :1])
+MIXED_STACK = Picture(np.concatenate([PAGES[0], PAGES[1][..., :1].repeat(3, axis=-1), PAGES[2]]))
 # Nothing black is left but what is masked, so that nodata can be 0.
 HOLED = Picture(np.where(hole()[..., None], np.maximum(RGB.pixels, 1), 0).astype(np.uint8), hole())
 HOLED_GRAY = Picture(HOLED.pixels[:, :, :1], hole())
@@ -196,6 +198,36 @@ def subifd_pyramid() -> Maker:
 def chained_pyramid() -> Maker:
     """Write LARGE, and its reduced level behind it."""
     return pages((LARGE.pixels, {}), (REDUCED.pixels, {"subfiletype": 1}))
+
+
+def channels(*levels: Picture) -> Maker:
+    """Write the bands of a picture as pages, and behind all of them those of its levels."""
+    options = {"photometric": "minisblack"}
+    return pages(*((band, options) for level in levels or (RGB,) for band in np.moveaxis(level.pixels, -1, 0)))
+
+
+def ome_channels(path: Path) -> None:
+    """Write the bands of RGB as the channels of an OME-TIFF."""
+    tifffile.imwrite(path, np.moveaxis(RGB.pixels, -1, 0), photometric="minisblack", metadata={"axes": "CYX"}, **DEFLATE)
+
+
+def imagej_stack(path: Path) -> None:
+    """Write gray pages as ImageJ does above 4 GiB: with a directory for the first alone."""
+    tifffile.imwrite(path, np.stack(PAGES)[..., 0], imagej=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(path) as tiff:
+        page, order = tiff.pages.first, {"<": "little", ">": "big"}[tiff.byteorder]
+        end = page.offset + 2 + 12 * len(page.tags)
+    data = bytearray(path.read_bytes())
+    assert int.from_bytes(data[end : end + 4], order) > 0
+    data[end : end + 4] = bytes(4)
+    path.write_bytes(data)
+
+
+def metamorph_stack(path: Path) -> None:
+    """Write gray pages as MetaMorph does: all pixels behind the first page, with one of its tags."""
+    tags = [(33629, 5, len(PAGES), [1, 1] * len(PAGES), True)]
+    tifffile.imwrite(path, PAGES[0][..., 0], photometric="minisblack", metadata=None, extratags=tags)
+    path.write_bytes(path.read_bytes() + b"".join(page[..., 0].tobytes() for page in PAGES[1:]))
 
 
 def exif(orientation: int) -> Image.Exif:

@@ -38,6 +38,7 @@ from .kinds import (
     GEO,
     GRAY,
     GRAY16,
+    GRAY_STACK,
     HALF,
     HEIGHT,
     HOLED,
@@ -49,6 +50,7 @@ from .kinds import (
     LARGE,
     LEVELS,
     LIGHT,
+    MIXED_STACK,
     PACKED,
     PAGES,
     POINTS,
@@ -74,8 +76,12 @@ from .kinds import (
     by_segment,
     by_tifffile,
     chained_pyramid,
+    channels,
     exif,
     gdal,
+    imagej_stack,
+    metamorph_stack,
+    ome_channels,
     pages,
     palette,
     pillow,
@@ -143,6 +149,7 @@ BLOCKS = {"tiled": True, "blockysize": 32, "blockxsize": 48, "interleave": "band
 COG = {"driver": "COG", "blocksize": 128, "resampling": "nearest"}
 WHERE = {"georeferencing": SAME, "GDAL's tags": SAME}
 OME = "ImageDescription (OME-XML)"
+IMAGEJ = "ImageDescription (ImageJ)"
 
 
 def kinds_of_layouts() -> Iterator[tuple[str, Kind]]:
@@ -248,6 +255,20 @@ KINDS: dict[str, Kind] = {
     # Pages and levels
     "stack": Kind(pages(*((page, {}) for page in PAGES)), STACK, options={"all_pages": True}),
     "stack, BigTIFF": Kind(pages(*((page, {}) for page in PAGES), bigtiff=True), STACK, options={"all_pages": True}),
+    "stack: ImageJ, one directory": Kind(imagej_stack, GRAY_STACK, dropped=(IMAGEJ,), options={"all_pages": True}),
+    "stack: MetaMorph": Kind(metamorph_stack, GRAY_STACK, dropped=("UIC2tag",), options={"all_pages": True}, suffix=".stk"),
+    "stack: gray and RGB": Kind(
+        pages((PAGES[0], {}), (PAGES[1][..., 0], {"photometric": "minisblack"}), (PAGES[2], {})),
+        MIXED_STACK,
+        options={"all_pages": True},
+    ),
+    "channels: pages as bands": Kind(channels(), RGB, options={"pages_as_bands": "all"}),
+    "channels: OME-TIFF, pages as bands": Kind(
+        ome_channels, RGB, dropped=(OME,), options={"pages_as_bands": (0, 1, 2)}, suffix=".ome.tif"
+    ),
+    "channels: level 1 of all behind all": Kind(
+        channels(LARGE, REDUCED), REDUCED, options={"pages_as_bands": "all", "level": 1}
+    ),
     "pyramid: none": Kind(tiff(LARGE, **DEFLATE), LARGE),
     "pyramid: SubIFD": Kind(subifd_pyramid(), LARGE),
     "pyramid: chained": Kind(chained_pyramid(), LARGE),

@@ -19,6 +19,7 @@ import tifffile
 from streamgmm.cli import main
 from streamgmm.options import (
     BatchOptions,
+    ClassMapOptions,
     FitOptions,
     OutputOptions,
     ReadOptions,
@@ -127,7 +128,7 @@ def row(field):
 
 
 def test_the_options_are_those_of_the_fields():
-    kinds = [FitOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions, BatchOptions]
+    kinds = [FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions, BatchOptions]
     fields = [field for kind in kinds for field in dataclasses.fields(kind) if not spec_of(field).hidden]
     assert {field.name for field in dataclasses.fields(WriteOptions)} < {field.name for field in fields}
     section = README.split("\n## Options\n")[1].split("\n## ")[0]

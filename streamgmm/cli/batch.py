@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ..errors import ImageReadError, OptionError, OutputError
-from ..options import BatchOptions, FitOptions, ReadOptions, ResourceOptions, RunOptions, WriteOptions
+from ..options import BatchOptions, ClassMapOptions, FitOptions, ReadOptions, ResourceOptions, RunOptions, WriteOptions
 from ..system.files import check_output, is_stream, open_text, output_errors, read_text, write_text
 from .options import FILE, Numbers, named_in, options_of, start_of
 from .terminal import file_bar, is_watched, log_to_file, told_options
@@ -56,10 +56,11 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         if key not in options:
             raise OptionError(f"{path}: there is no option {key!r}; choose from {', '.join(sorted(options))}")
         option, negative = options[key]
-        text = _written(option, value)
-        if text is None:
+        several = option.multiple and isinstance(value, list) and not all(map(_is_number, value))
+        texts = [_written(option, each) for each in (value if several else [value])]
+        if None in texts:
             raise OptionError(f"{path}: {key} is {value!r}, which is of the wrong type; {option.help}")
-        ctx.default_map[option.name] = not text if negative else text
+        ctx.default_map[option.name] = texts if option.multiple else not texts[0] if negative else texts[0]
 
 
 def _written(option: click.Option, value: Any) -> str | bool | None:
@@ -95,7 +96,7 @@ def _is_number(value: Any) -> bool:
     callback=read_config,
     help="Take options from a TOML file; those of the command line win.",
 )
-@options_of(FitOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions)
+@options_of(FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions)
 @told_options
 def batch(
     inputs: tuple[str, ...],

@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import ImageReadError, OptionError
-from ..options import FitOptions, OutputOptions, ReadOptions, ResourceOptions, RunOptions
+from ..options import ClassMapOptions, FitOptions, ImageOptions, OutputOptions, ReadOptions, ResourceOptions, RunOptions
 from ..system.files import check_output, is_stream, open_input, write_text
 from .batch import batch
 from .options import FILE, named_in, options_of, start_of
@@ -43,7 +43,7 @@ batch.epilog = EPILOG
 @cli.command(epilog=EPILOG)
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@options_of(FitOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions)
+@options_of(FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions)
 @told_options
 def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: bool, **options: Any) -> None:
     """Fit a mixture to IN and write it to OUT, a palette TIFF of its colors."""
@@ -92,10 +92,11 @@ def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: b
 @cli.command(epilog=EPILOG)
 @click.argument("path", metavar="PATH", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options_of(ImageOptions)
 @verbose_option("Show where errors come from.")
-def info(path: Path, as_json: bool) -> None:
+def info(path: Path, as_json: bool, **options: Any) -> None:
     """Describe PATH, an image or a model."""
-    described = _describe(path)
+    described = _describe(path, options)
     if as_json:
         say(json.dumps(described, indent=2) + "\n")
         return
@@ -116,14 +117,14 @@ def warmup() -> None:
     warm_up()
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def _describe(path: Path, options: dict[str, Any]) -> dict[str, Any]:
     from ..image.open import open_image
 
     if _is_json(path):
         from ..jobs.model_file import load_model
 
         return load_model(path).info()
-    image = open_image(path)
+    image = open_image(path, **options)
     try:
         return image.info()
     finally:

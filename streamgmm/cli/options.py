@@ -83,6 +83,8 @@ def _options(field: dataclasses.Field) -> list[Callable]:
             names = [f"{flag}/--no-{flag.removeprefix('--')}"]
     else:
         more["type"] = kind
+    if spec.multiple:
+        more["multiple"] = True
     if spec.alone is not None:
         more |= {"is_flag": False, "flag_value": spec.alone}
     values = [

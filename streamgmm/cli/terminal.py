@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 
 from ..errors import OutputError
-from ..jobs import CONVERGENCE
+from ..jobs import CONVERGENCE, DROPPED
 from ..system.files import open_text, output_errors
 from .options import FILE
 
@@ -172,8 +172,11 @@ def log_to_file(path: Path):
 class _StandardError(logging.Handler):
     """Writes to what is standard error at the time: a bar puts itself in its place, and stays below."""
 
+    quiet = False
+
     def filter(self, record: logging.LogRecord) -> bool:
-        return super().filter(record) and (record.name != CONVERGENCE or is_verbose())
+        muted = record.name == CONVERGENCE or (record.name == DROPPED and self.quiet)
+        return super().filter(record) and (is_verbose() or not muted)
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(self.format(record) + "\n")
@@ -186,6 +189,7 @@ _standard_error.setFormatter(_Line("streamgmm: %(message)s"))
 def log_to_stderr(level: int) -> None:
     """Show what the package logs, and nothing that other packages do."""
     _standard_error.setLevel(level)
+    _standard_error.quiet = False
     logger = logging.getLogger("streamgmm")
     logger.handlers, logger.propagate = [_standard_error], False
     logger.setLevel(logging.INFO)
@@ -206,12 +210,20 @@ def verbose_option(text: str) -> Callable:
     return click.option("-v", "--verbose", is_flag=True, is_eager=True, expose_value=False, callback=verbose, help=text)
 
 
+def _quiet(ctx: click.Context, param: click.Parameter, given: bool) -> bool:
+    if given:
+        _standard_error.quiet = True
+    return given
+
+
 def told_options(command: Callable) -> Callable:
     """Give a command the options of what it tells."""
     report = click.option(
         "--report", type=FILE, metavar="FILE", help="Write a JSON report (batch: lines); - is standard output."
     )
-    quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bars.")
+    quiet = click.option(
+        "-q", "--quiet", is_flag=True, callback=_quiet, help="No progress bars, nor what of an input is not in its output."
+    )
     return report(quiet(verbose_option("Say what is done, and show where errors come from.")(command)))
 
 

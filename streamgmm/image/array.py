@@ -1,12 +1,15 @@
 """An image in memory, or in a NumPy memory map."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import UnsupportedImageError
 from ..options import ReadOptions
 from .image import FileState, MaskedPixels
 from .metadata import Metadata
-from .samples import Interpretation, asked_alpha, chosen_bands, expansion, sample_value
+from .nodata import Nodata, alike
+from .samples import Interpretation, asked_alpha, chosen_bands, expansion
 from .tiles import Window
 
 
@@ -26,6 +29,8 @@ class ArrayImage:
         The band that is alpha.
     metadata : Metadata
         What an output takes over.
+    nodata : float, optional
+        The value of masked pixels, unless the options have another, or there is alpha.
     state : FileState, optional
         That of the file it was decoded from.
 
@@ -46,6 +51,7 @@ class ArrayImage:
         kind: str | None = "array",
         alpha: int | None = None,
         metadata: Metadata | None = None,
+        nodata: float | None = None,
         state: FileState | None = None,
     ):
         if array.ndim not in (2, 3) or array.size == 0:
@@ -62,20 +68,27 @@ class ArrayImage:
         expand, dtype = expansion(self._stored)
         n_bands = samples.shape[2]
         alpha = asked_alpha(options.alpha, alpha, n_bands, name)
+        bands = chosen_bands(n_bands, alpha, options.bands, name)
+        told = tuple(band for band in bands if band != alpha)
+        boxes = options.boxes
+        if boxes is None and alpha is None:
+            boxes = alike(nodata)
         self._interpretation = Interpretation(
             n_samples=n_bands,
             expand=expand,
             convert=None,
             stored=self._stored,
             dtype=dtype,
-            bands=chosen_bands(n_bands, alpha, options.bands, name),
+            bands=bands,
             alpha=alpha,
             associated=False,
-            nodata=sample_value(options.nodata, self._stored),
+            nodata=Nodata.of(boxes or (), told, self._stored, name),
             floats=self._stored.kind == "f",
             converted=False,
         )
-        self.name, self.kind, self.metadata, self.state = name, kind, metadata or Metadata(), state
+        found = self._interpretation.nodata
+        self.name, self.kind, self.state = name, kind, state
+        self.metadata = replace(metadata or Metadata(), nodata=found.code if found else None)
         self.held = 0 if state is None else self._samples.nbytes
         self.shape, self.dtype = (*samples.shape[:2], len(self._interpretation.bands)), dtype
         self.pixel_bytes = self.shape[2] * dtype.itemsize
@@ -97,7 +110,8 @@ class ArrayImage:
     def info(self) -> dict:
         """Describe the image."""
         height, width, bands = self.shape
-        return {"format": self.kind, "width": width, "height": height, "bands": bands, "dtype": self.dtype.name}
+        shape = {"width": width, "height": height, "bands": bands}
+        return {"format": self.kind, **shape, "dtype": self.dtype.name, "dropped": list(self.metadata.dropped)}
 
     def close(self) -> None:
         """Drop the pixels."""

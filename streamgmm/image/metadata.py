@@ -2,8 +2,9 @@
 
 import functools
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+from xml.etree import ElementTree
 
 import imagecodecs
 import numpy as np
@@ -17,6 +18,12 @@ SCALE, TIEPOINTS, TRANSFORMATION, GEOKEYS, RPC = 33550, 33922, 34264, 34735, 508
 DESCRIPTION, ORIENTATION, XMP, ICC, GDAL_METADATA = 270, 274, 700, 34675, 42112
 
 NONE, INCH, CENTIMETER = 1, 2, 3  # values of ResolutionUnit (tag 296)
+# Keys of GEOKEYS, and the value of the second that says that coordinates of pixels mean their centers, not their corners.
+MODEL_TYPE, RASTER_TYPE, GEOGRAPHIC, PROJECTED = 1024, 1025, 2048, 3072
+POINT = 2
+
+# Bytes of a tag, or of a file of XML, that are read.
+LIMIT = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,10 @@ class Metadata:
         ImageDescription (tag 270), which may hold other than ASCII characters: to be written as UTF-8.
     dropped : tuple of str
         Names of what the input has and the output does not get, sorted.
+    nodata : int or None
+        The sample of masked pixels, as stored, where the input has one from 0 to 65,535.
+    color_map : ndarray of shape (N, 3), uint8, or None
+        Colors that the input has for its samples.
     """
 
     tags: tuple[Tag, ...] = ()
@@ -45,18 +56,34 @@ class Metadata:
     icc: bytes | None = None
     description: str | None = None
     dropped: tuple[str, ...] = ()
+    nodata: int | None = None
+    color_map: np.ndarray | None = field(default=None, compare=False)
 
     def scaled(self, x: float, y: float) -> "Metadata":
         """Return what is true of the same image with pixels x times as wide and y times as high."""
-        keys = next((value for code, _, _, value in self.tags if code == GEOKEYS), ())
-        # GTRasterTypeGeoKey (1025) is 2 where coordinates of pixels mean their centers, not their corners.
-        center = 0.5 if any(keys[i] == 1025 and keys[i + 3] == 2 for i in range(4, len(keys) - 3, 4)) else 0.0
+        center = coordinate_zero(next((value for code, _, _, value in self.tags if code == GEOKEYS), ()))
         values = ((code, dtype, _scaled(code, value, (x, y), center)) for code, dtype, _, value in self.tags)
         return replace(
             self,
             tags=tuple((code, dtype, len(value), value) for code, dtype, value in values),
             resolution=self.resolution and (self.resolution[0] / x, self.resolution[1] / y),
         )
+
+    def without(self, *names: str) -> "Metadata":
+        """Return the same, with more names of what the output does not get."""
+        return replace(self, dropped=tuple(sorted({*self.dropped, *names})))
+
+
+def coordinate_zero(keys: tuple[int, ...]) -> float:
+    """Return how far from the image's edge, in pixels, coordinate 0 of a pixel lies, as a GeoKeyDirectory (tag 34735) says."""
+    return 0.5 if any(keys[i] == RASTER_TYPE and keys[i + 3] == POINT for i in range(4, len(keys) - 3, 4)) else 0.0
+
+
+def parsed(xml: bytes) -> ElementTree.Element:
+    """Parse XML as tags and sidecars have it; raise anything where it is damaged."""
+    if b"<!DOCTYPE" in xml.replace(b"\0", b""):  # neither GDAL nor OME write one, and entities may grow without bounds
+        raise ValueError("XML with a document type")
+    return ElementTree.fromstring(xml)
 
 
 def _scaled(code: int, value: Any, factors: tuple[float, float], center: float) -> Any:

@@ -39,14 +39,20 @@ def open_image(given: OpenOptions) -> Image:
     source : path, ndarray of shape (height, width[, bands]), or image of Pillow
     bands : tuple of int, optional
         Bands to take, from 1, in this order. Default: all that are not alpha.
-    nodata : float, optional
-        Pixels whose samples, as stored, are all this value are masked. Default: what GDAL_NODATA (tag 42113) says.
+    nodata : float, str or sequence, optional
+        Pixels whose samples, as stored, are all this value are masked; or all in a range ``"LOW:HIGH"``, or each in one of its
+        own, ``"255,0,255"`` or ``(255, 0, 255)``; or any of such values in a list, ``["32761", "32767"]``. With "none" there
+        is no nodata. Default: what GDAL_NODATA (tag 42113) says, unless a mask or alpha does.
     alpha : int or "none", optional
         Sample that is alpha, from 1, or that none is. Default: what the file says.
     page : int, optional
         Page of a TIFF, from 0. Default: the first that is no thumbnail, level or mask.
     level : int
         Reduced level of the page, 0 being the page itself.
+    indices : bool
+        Take the indices of a palette image of TIFF as they are, and not its colors.
+    pages_as_bands : tuple of int or "all", optional
+        Pages of a TIFF, from 0, or all that are images, whose bands are those of one image, such as channels of fluorescence.
     budget : int, optional
         Bytes that what cannot be read in parts may take: a strip of a TIFF, or a PNG as a whole. Default: no limit.
 

@@ -16,13 +16,16 @@ from ..system.files import open_input
 from .array import ArrayImage
 from .image import FileState
 from .metadata import BYTE, INCH, NONE, ORIENTATION, XMP, Metadata, is_resolution, is_rgb_profile
-from .sidecars import mask_file, placed
+from .pam import Pam, read_pam
+from .sidecars import mask_file, overviews_file, pam_file, placed, world_file
 from .tiles import Window
 
 FORMATS = (PngImagePlugin.PngImageFile.format, JpegImagePlugin.JpegImageFile.format, WebPImagePlugin.WebPImageFile.format)
 # Pillow mode -> mode with the samples we take; every other mode becomes RGB.
 MODES = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "LA", "1": "L", "I;16": "I;16", "I;16B": "I;16"}
 
+# How samples of few bits are decoded: times this, by what Pillow calls them.
+SPREAD = {"1": 255, "L;2": 85, "L;4": 17}
 # Times the memory of PNG and JPEG that decoding WebP takes: 266 against 160 MiB for 16 million pixels.
 MORE = 2
 
@@ -93,7 +96,7 @@ def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[Arra
     MemoryBudgetError
         Where its pixels take more bytes than the budget.
     """
-    if options.page or options.level:
+    if options.page or options.level or options.pages_as_bands not in (None, "all", (0,)):
         raise OptionError(f"{path}: only TIFF files have pages and levels")
     with open_input(path) as file:
         try:
@@ -108,17 +111,29 @@ def open_file(path: Path, options: ReadOptions, budget: int | None) -> list[Arra
                         f"{size / 2**20:,.0f} MiB of {budget / 2**20:,.0f}; convert it to a tiled TIFF, or raise --chunk-size "
                         "and --memory"
                     )
+                spread = next((SPREAD[raw] for *_, raw in getattr(image, "tile", ()) if raw in SPREAD), 1)
                 image.load()  # before anything else does so and keeps silent about damage
-                metadata = _carried_over(image)
-                metadata = metadata if _turned(image) else placed(metadata, path)
                 pixels, alpha = _decoded(image, mode)
-                return [ArrayImage(_masked(pixels, path), options, str(path), image.format, alpha, metadata, state)]
+                pam = read_pam(pam_file(path), len(image.getbands()) if image.mode in MODES else 0)
+                nodata = None if pam.nodata is None or mask_file(path) else pam.nodata * spread
+                metadata = _with_sidecars(_carried_over(image), image, path, pam)
+                return [ArrayImage(_masked(pixels, path), options, str(path), image.format, alpha, metadata, nodata, state)]
         except (MemoryBudgetError, OptionError):
             raise
         except Pillow.UnidentifiedImageError:
             raise ImageReadError(f"{path}: not an image this program reads (TIFF, PNG, JPEG or WebP)") from None
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise ImageReadError(f"{path}: cannot be decoded ({error})") from None
+
+
+def _with_sidecars(metadata: Metadata, image: Pillow.Image, path: Path, pam: Pam) -> Metadata:
+    """Return what an output takes over, with the place beside the image: of an image that is turned it would not be true."""
+    unused = [overviews_file(path)]
+    if _turned(image):
+        unused += [world_file(path), pam_file(path)]
+    else:
+        metadata = placed(metadata, path, pam, world_first=image.format == "PNG")
+    return metadata.without(*(beside.name for beside in unused if beside is not None))
 
 
 def _turned(image: Pillow.Image) -> bool:

@@ -8,13 +8,10 @@ import numpy as np
 
 from ..errors import OptionError
 from .image import MaskedPixels
+from .nodata import Nodata
 from .tiles import Window, parts_of
 
 Convert = Callable[[np.ndarray], np.ndarray]
-
-# Units in the last place that nodata may be off, as GDAL compares it; and from where on it stands for the largest of 32 bits,
-# also among 64, which were 32 once.
-ULPS, LARGEST = 2, 3.39e38
 
 # Pixels that are interpreted at once, of strips that have more: colors are computed in floats, in up to 76 bytes a pixel.
 PART = 1 << 19
@@ -43,8 +40,8 @@ class Interpretation:
         The sample that is alpha.
     associated : bool
         Whether the colors are premultiplied with it.
-    nodata : float or None
-        Pixels whose color samples, as stored, are all this value are masked.
+    nodata : Nodata or None
+        What masks pixels by their color samples, as stored.
     floats : bool
         Whether samples are stored as floats: pixels that are not finite are masked.
     converted : bool
@@ -59,7 +56,7 @@ class Interpretation:
     bands: tuple[int, ...]
     alpha: int | None
     associated: bool
-    nodata: float | None
+    nodata: Nodata | None
     floats: bool
     converted: bool
 
@@ -81,21 +78,28 @@ class Interpretation:
 
     def __call__(self, read: MaskedPixels) -> MaskedPixels:
         """Return the colors of samples, and which of them are valid."""
+        return masked_where(*self.apart(read))
+
+    def apart(self, read: MaskedPixels) -> tuple[MaskedPixels, np.ndarray | None]:
+        """Return the colors of samples and which are valid whatever nodata is; and where any is other than that, or None."""
         (height, width), plain = read.pixels.shape[:2], self.expand is None and self.convert is None and not self.associated
         places = parts_of(Window(0, 0, height, width), (1, 1), PART)
         if len(places) == 1 or (plain and self.nodata is None and not self.floats):
             return self._interpreted(read)
         colors, valid = np.empty((height, width, len(self.bands)), self.dtype), np.ones((height, width), bool)
+        has_data = None if self.nodata is None else np.ones_like(valid)
         for at in (place.slices for place in places):
-            colors[at], shown = self._interpreted(MaskedPixels(read.pixels[at], None if read.valid is None else read.valid[at]))
+            part = MaskedPixels(read.pixels[at], None if read.valid is None else read.valid[at])
+            (colors[at], shown), differs = self._interpreted(part)
             if shown is not None:
                 valid[at] = shown
-        return MaskedPixels(colors, None if valid.all() else valid)
+            if has_data is not None:
+                has_data[at] = differs
+        return MaskedPixels(colors, valid), has_data
 
-    def _interpreted(self, read: MaskedPixels) -> MaskedPixels:
+    def _interpreted(self, read: MaskedPixels) -> tuple[MaskedPixels, np.ndarray | None]:
         samples, valid = read
-        if self.nodata is not None:
-            valid = _both(valid, self._has_data(samples))
+        has_data = None if self.nodata is None else self.nodata.has_data(samples)
         if self.expand:
             samples = self.expand(samples)
         colors = samples[..., : self.n_samples]
@@ -113,28 +117,7 @@ class Interpretation:
             colors = colors[..., self.bands]
         if self.floats:
             valid = _both(valid, np.isfinite(colors).all(axis=-1))
-        return MaskedPixels(colors, None if valid is None or valid.all() else valid)
-
-    def _has_data(self, samples: np.ndarray) -> np.ndarray:
-        """Where any sample that a band is made of differs from nodata."""
-        plain = self.convert is None
-        chosen = [band for band in self.bands if band != self.alpha] if plain else range(self.n_samples)
-        differs = np.zeros(samples.shape[:-1], bool)
-        for band in chosen:
-            differs |= _differs(samples[..., band], self.nodata)
-        return differs
-
-
-def _differs(samples: np.ndarray, nodata: float | None) -> np.ndarray:
-    """Where samples are not nodata; floats may be a little off, because programs write it with few digits."""
-    if samples.dtype.kind != "f" or nodata is None:
-        return samples != nodata
-    if np.isnan(nodata):
-        return ~np.isnan(samples)
-    if abs(nodata) >= LARGEST:
-        return samples < LARGEST if nodata > 0 else samples > -LARGEST
-    value = samples.dtype.type(nodata)
-    return np.abs(samples - value) > ULPS * np.spacing(np.abs(value))
+        return MaskedPixels(colors, valid), has_data
 
 
 def full_value(dtype: np.dtype) -> float:
@@ -144,6 +127,14 @@ def full_value(dtype: np.dtype) -> float:
 
 def _both(valid: np.ndarray | None, other: np.ndarray) -> np.ndarray:
     return other if valid is None else valid & other
+
+
+def masked_where(read: MaskedPixels, *others: np.ndarray | None) -> MaskedPixels:
+    """Mask pixels also where others say that they are not valid, each by an array, or None where all are."""
+    pixels, valid = read
+    for other in others:
+        valid = valid if other is None else _both(valid, other)
+    return MaskedPixels(pixels, None if valid is None or valid.all() else valid)
 
 
 def _unpremultiplied(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -220,11 +211,3 @@ def _unsigned(samples: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _spread(samples: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Spread samples of a few bits over the range of a table's type; what is more than they can hold is the most."""
     return table[np.minimum(samples.astype(table.dtype, copy=False), len(table) - 1)]
-
-
-def sample_value(value: float | None, dtype: np.dtype) -> float | None:
-    """Return a nodata value as a sample has it, or None where no sample can have it."""
-    if value is None or dtype.kind == "f":
-        return value
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return int(value) if low <= value <= high and value == int(value) else None

@@ -1,22 +1,44 @@
-"""Files beside an image that belong to it: a world file, which says where it lies, and a mask, as GDAL writes them."""
+"""Files beside an image that belong to it, as GDAL writes them: where it lies, its mask, and its reduced levels."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+from .metadata import (
+    DOUBLE,
+    GEOKEYS,
+    MODEL_TYPE,
+    POINT,
+    PROJECTED,
+    RASTER_TYPE,
+    SCALE,
+    SHORT,
+    TIEPOINTS,
+    TRANSFORMATION,
+    Metadata,
+    Tag,
+    coordinate_zero,
+)
+from .pam import Pam, transform_of
 
-from .metadata import DOUBLE, SCALE, TIEPOINTS, TRANSFORMATION, Metadata
-
-# What GDAL keeps beside a file, too, and is not read here: other georeferencing and statistics, reduced levels.
-UNREAD = (".aux.xml", ".ovr")
+# Tags of where an image lies, and of the system of these coordinates; and what they are called.
+PLACE = {SCALE: "ModelPixelScale", TIEPOINTS: "ModelTiepoint", TRANSFORMATION: "ModelTransformation"}
+SYSTEM = {GEOKEYS: "GeoKeyDirectory", 34736: "GeoDoubleParams", 34737: "GeoAsciiParams"}
 
 
 def mask_file(path: Path) -> Path | None:
     """Return the file of the mask of an image, or None where there is none."""
     return _there(path.name + ".msk", path)
+
+
+def pam_file(path: Path) -> Path | None:
+    """Return the file of what GDAL has found out about an image, or None where there is none."""
+    return _there(path.name + ".aux.xml", path)
+
+
+def overviews_file(path: Path) -> Path | None:
+    """Return the file of the reduced levels of an image or a mask, or None where there is none."""
+    return _there(path.name + ".ovr", path)
 
 
 def world_file(path: Path) -> Path | None:
@@ -38,39 +60,83 @@ def _there(name: str, path: Path) -> Path | None:
 
 def read_files(path: Path) -> list[Path]:
     """Return the files beside an image that are read with it."""
-    return [beside for beside in (world_file(path), mask_file(path)) if beside is not None]
+    mask = mask_file(path)
+    files = (world_file(path), pam_file(path), mask, overviews_file(path), mask and overviews_file(mask))
+    return [beside for beside in files if beside is not None]
 
 
-def placed(metadata: Metadata, path: Path) -> Metadata:
-    """Return what an output takes over of an image, with its place of the world file, where the image itself says none.
+def placed(metadata: Metadata, path: Path, pam: Pam, *, world_first: bool = False) -> Metadata:
+    """Return what an output takes over of an image, with its place as files beside it have it.
 
-    What lies beside it and is not used is among what is dropped.
+    As GDAL has it, PAM comes before what the image itself says, and that before the world file. What is not used is among what
+    is dropped.
+
+    Parameters
+    ----------
+    metadata : Metadata
+    path : Path
+        Of the image.
+    pam : Pam
+        What its file says.
+    world_first : bool
+        Whether a world file comes before all others.
     """
-    dropped = {beside.name for suffix in UNREAD if (beside := _there(path.name + suffix, path))}
-    world = world_file(path)
-    if world is not None:
-        tags = {code: (code, *rest) for code, *rest in metadata.tags}
-        found = {} if tags.keys() & {SCALE, TIEPOINTS, TRANSFORMATION} else dict(_tags(world))
-        if not found:
-            dropped.add(world.name)
-        metadata = replace(metadata, tags=tuple(value for _, value in sorted((tags | found).items())))
-    return replace(metadata, dropped=tuple(sorted({*metadata.dropped, *dropped})))
+    tags = {tag[0]: tag for tag in metadata.tags}
+    dropped, world = set(pam.dropped), world_file(path)
+    found: dict[int, Tag] = {}
+    if pam.system is not None:
+        found |= _system(*pam.system, coordinate_zero(_keys(tags)))
+        dropped |= _replaced(tags, found, SYSTEM)
+    by_world = None if world is None else _transform(world)
+    transform = by_world if world_first and by_world else pam.transform
+    if transform is None and not tags.keys() & PLACE.keys():
+        transform = by_world
+    if transform is not None:
+        found |= _place(transform, coordinate_zero(_keys(tags | found)))
+        dropped |= _replaced(tags, found, PLACE)
+    if world is not None and (by_world is None or transform is not by_world):
+        dropped.add(world.name)
+    if pam.transform is not None and transform is not pam.transform:
+        dropped.add(f"GeoTransform of {path.name}.aux.xml")
+    return replace(metadata, tags=tuple(tag for _, tag in sorted((tags | found).items()))).without(*dropped)
 
 
-def _tags(world: Path) -> Iterator[tuple[int, tuple]]:
-    """Yield the GeoTIFF tags of a world file, or none where it is not six numbers.
+def _keys(tags: dict[int, Tag]) -> tuple[int, ...]:
+    return tags[GEOKEYS][3] if GEOKEYS in tags else ()
+
+
+def _replaced(tags: dict[int, Tag], found: dict[int, Tag], names: dict[int, str]) -> set[str]:
+    """Remove tags that others stand for; return the names of those that said anything else."""
+    return {name for code, name in names.items() if (tag := tags.pop(code, None)) is not None and tag != found.get(code)}
+
+
+def _transform(world: Path) -> tuple[float, ...] | None:
+    """Return what a world file says, as GDAL orders it, or None where it is not six numbers.
 
     It has the steps of x and y from a column to the next, then from a row to the next, then the center of the first pixel.
     """
-    numbers = np.empty(0)
-    with contextlib.suppress(OSError, ValueError):
-        numbers = np.array(world.read_text(encoding="utf-8-sig").replace(",", ".").split()[:6], np.float64)
-    if len(numbers) < 6 or not np.isfinite(numbers).all():
-        return
-    a, d, b, e, x, y = numbers.tolist()
-    x, y = x - (a + b) / 2, y - (d + e) / 2
+    try:
+        numbers = transform_of(world.read_text(encoding="utf-8-sig").replace(",", ".").split()[:6])
+    except (OSError, ValueError):
+        return None
+    if numbers is None:
+        return None
+    a, d, b, e, x, y = numbers
+    return x - (a + b) / 2, a, b, y - (d + e) / 2, d, e
+
+
+def _place(transform: tuple[float, ...], zero: float) -> dict[int, Tag]:
+    """Return the GeoTIFF tags of where an image lies whose coordinate 0 is so many pixels from its edge."""
+    x, a, b, y, d, e = transform
+    x, y = x + zero * (a + b), y + zero * (d + e)
     if b == d == 0 and a > 0 > e:
-        yield SCALE, (SCALE, DOUBLE, 3, (a, -e, 0.0))
-        yield TIEPOINTS, (TIEPOINTS, DOUBLE, 6, (0.0, 0.0, 0.0, x, y, 0.0))
-    else:
-        yield TRANSFORMATION, (TRANSFORMATION, DOUBLE, 16, (a, b, 0.0, x, d, e, 0.0, y, *[0.0] * 7, 1.0))
+        points = (0.0, 0.0, 0.0, x, y, 0.0)
+        return {SCALE: (SCALE, DOUBLE, 3, (a, -e, 0.0)), TIEPOINTS: (TIEPOINTS, DOUBLE, 6, points)}
+    return {TRANSFORMATION: (TRANSFORMATION, DOUBLE, 16, (a, b, 0.0, x, d, e, 0.0, y, *[0.0] * 7, 1.0))}
+
+
+def _system(key: int, code: int, zero: float) -> dict[int, Tag]:
+    """Return the GeoTIFF tag of a system of coordinates by its EPSG code; what coordinate 0 is stays as it was."""
+    model, raster = 1 if key == PROJECTED else 2, POINT if zero else 1
+    keys = (1, 1, 0, 3, MODEL_TYPE, 0, 1, model, RASTER_TYPE, 0, 1, raster, key, 0, 1, code)
+    return {GEOKEYS: (GEOKEYS, SHORT, len(keys), keys)}

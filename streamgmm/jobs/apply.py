@@ -16,7 +16,7 @@ from ..options.fields import flat
 from .disk import check_room
 from .labeling import LabelingOptions, write_outputs
 from .model_file import load_model
-from .report import Report, dropped
+from .report import Report, told_dropped
 from .sampling import check_range
 from .session import Session, open_job
 from .tile_store import Labeler
@@ -46,7 +46,7 @@ def apply(given: Apply) -> Report:
     src : path, or ndarray of shape (height, width[, bands])
     dst : path
         The output, which appears whole or not at all.
-    bands, nodata, alpha, page, level
+    bands, nodata, alpha, page, level, indices, pages_as_bands
         As in :func:`streamgmm.open_image`.
     all_pages : bool
         Write all pages of a TIFF that are images, not levels, thumbnails or masks, as a stack.
@@ -136,7 +136,7 @@ def apply_to_image(given: Apply, mark: str | None = None) -> Report:
             pixels=session.clock.pixels,
             resumed=session.clock.resumed,
             distinct_colors=None,
-            dropped=dropped(session.images),
+            dropped=told_dropped(session.images),
             **written.facts(),
         )
 

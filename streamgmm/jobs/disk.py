@@ -29,7 +29,7 @@ def check_room(session: Session, dst: Path, options: LabelingOptions, n_componen
     if session.checkpoint.resumed:
         return
     work_dir, palette = options.work_folder, np.empty((n_components, 3), np.uint8)
-    size = sum(image_spec(image, palette, False, options).plain_bytes for image in session.images)
+    size = sum(image_spec(image, palette, None, options).plain_bytes for image in session.images)
     if options.compression != "none":
         size = min([int(COMPRESSED * size), *(image.state.size for image in session.images if image.state)])
     with output_errors(dst):

@@ -68,7 +68,7 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
         Colors count as often as they occur to this power, where they are counted: with less than 1, rare ones count more.
     seed : int >= 0
         Seeds everything that is drawn.
-    bands, nodata, alpha, page, level
+    bands, nodata, alpha, page, level, indices, pages_as_bands
         As in :func:`streamgmm.open_image`.
     all_pages : bool
         Take all pages of each TIFF that are images, not levels, thumbnails or masks.

@@ -28,6 +28,7 @@ from ..model.space import BY_TYPE
 from ..options import OutputOptions, RunOptions
 from ..system.files import output_errors
 from .assembling import assemble
+from .class_map import Legend
 from .clock import Advance
 from .palette_file import palette_text
 from .passes.blocks import Block
@@ -66,6 +67,7 @@ def write_outputs(
     label: Labeler,
     known: Known | None = None,
     mark: str | None = None,
+    legend: Legend | None = None,
 ) -> Written:
     """Write the images in the colors of a mixture, and what else was asked for.
 
@@ -80,6 +82,8 @@ def write_outputs(
     known : Known or None
     mark : str or None
         The fingerprint of the job, for the output's Software (tag 305).
+    legend : Legend or None
+        What the labels are; None where they are numbers of components, and the one behind them that of masked pixels.
 
     Returns
     -------
@@ -91,13 +95,14 @@ def write_outputs(
     if mixture:
         display = display_of(options, mixture, session.blocks)
         palette = palette_of(mixture, display)
+        palette = legend.palette(palette) if legend else palette
+    nodata = None if not masked else legend.nodata if legend else len(palette)
     measured = distortion(known.table.colors, known.labels, palette, display, known.table.counts) if known and display else None
-    outputs = [Output(dst, [image_spec(image, palette, masked, options) for image in images], label)]
+    outputs = [Output(dst, [image_spec(image, palette, nodata, options) for image in images], label)]
     if options.confidence is not None:
         specs = [confidence_spec(image, masked, options) for image in images]
         sure: Labeler = partial(confidence, mixture=mixture) if mixture else label
         outputs.append(Output(Path(options.confidence), specs, sure))
-    nodata = len(palette) if masked else None
     with ExitStack() as stack:
         for output in outputs:
             stack.enter_context(output_errors(output.path))
@@ -109,11 +114,12 @@ def write_outputs(
             _reduce(session, number, output, store)
         session.check_unchanged()
         measured = measured or store.distortion
-        _check_psnr(session.name, measured, options)
+        if legend is None:
+            _check_psnr(session.name, measured, options)
         with session.clock.phase("write", 0):
             text, counts = "", measured.counts if measured else np.empty(0)
             if options.palette_out is not None:
-                text = palette_text(Path(options.palette_out), palette, mixture, display, counts, nodata)
+                text = palette_text(Path(options.palette_out), palette, mixture, display, counts, nodata, legend)
             assemble(session, outputs, store.spools, options, text, mark)
     return Written(nodata, measured, display, _is_exact(measured, display, session.blocks.n_bands, options))
 

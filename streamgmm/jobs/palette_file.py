@@ -7,6 +7,7 @@ import numpy as np
 
 from ..model.display import Display
 from ..model.mixture import Mixture
+from .class_map import Legend
 
 
 def palette_text(
@@ -16,6 +17,7 @@ def palette_text(
     display: Display | None,
     counts: np.ndarray,
     nodata: int | None,
+    legend: Legend | None = None,
 ) -> str:
     """Return a palette as text; the suffix chooses a GIMP palette (.gpl), JSON (.json), or the color text of gdaldem (.txt).
 
@@ -31,10 +33,13 @@ def palette_text(
         Pixels of each color.
     nodata : int or None
         The label of masked pixels.
+    legend : Legend or None
+        What the labels are, where they are not numbers of components.
     """
     kind = path.suffix.lower()
     if kind == ".json":
-        return _json(palette, mixture, display, counts, nodata)
+        labels = legend.values if legend else np.arange(len(palette))
+        return _json(palette, labels, mixture, display, counts, nodata)
     return _gimp(palette) if kind == ".gpl" else _gdal(palette, nodata)
 
 
@@ -48,11 +53,18 @@ def _gdal(palette: np.ndarray, nodata: int | None) -> str:
     return "\n".join([*rows, *(["nv 0 0 0 0"] if nodata is not None else [])]) + "\n"
 
 
-def _json(palette: np.ndarray, mixture: Mixture | None, display: Display | None, counts: np.ndarray, nodata: int | None) -> str:
+def _json(
+    palette: np.ndarray,
+    labels: np.ndarray,
+    mixture: Mixture | None,
+    display: Display | None,
+    counts: np.ndarray,
+    nodata: int | None,
+) -> str:
     means = mixture.means.tolist() if mixture else []
     colors = [
-        {"index": index, "rgb": rgb, "mean": mean, "pixels": int(count)}
-        for index, (rgb, mean, count) in enumerate(zip(palette.tolist(), means, counts, strict=True))
+        {"index": label, "rgb": palette[label].tolist(), "mean": mean, "pixels": int(counts[label])}
+        for label, mean in zip(labels.tolist(), means, strict=True)
     ]
     fields = {
         "nodata": nodata,

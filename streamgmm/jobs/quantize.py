@@ -8,17 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import NoPixelsError
+from ..errors import NoPixelsError, OptionError
 from ..image.image import Source
 from ..model.colors import has_table
 from ..model.labels import LookupTable, classify
-from ..options import FitOptions, JobOptions, OutputOptions
+from ..options import ClassMapOptions, FitOptions, JobOptions, OutputOptions
 from ..options.fields import flat
+from .class_map import read_classes
 from .disk import check_room
 from .fit import check_converged
 from .fitting import fit_pixels
 from .labeling import Known, LabelingOptions, write_outputs
-from .report import Report, dropped
+from .report import Report, told_dropped
 from .session import Session, open_job
 from .specs import shown_bands
 from .tile_store import Labeler
@@ -30,25 +31,36 @@ COLORS = 256
 
 
 @dataclass(frozen=True)
-class Quantize(JobOptions, LabelingOptions, FitOptions):
+class Quantize(JobOptions, LabelingOptions, ClassMapOptions, FitOptions):
     """What :func:`quantize` is given."""
 
     src: Source
     dst: str | os.PathLike
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.keep_values:
+            if self.output == "rgb":
+                raise OptionError("keep-values is for palettes and labels; RGB samples are colors")
+            object.__setattr__(self, "indices", True)
 
 
 @flat(Quantize)
 def quantize(given: Quantize) -> Report:
     """Fit a Gaussian mixture to every pixel of an image, and write the image as a palette TIFF with its colors.
 
-    The options are those of :func:`streamgmm.fit_image` and :func:`streamgmm.apply`. The same input, options and seed give
-    the same bytes, for any chunk size and number of threads. An image whose every pixel is masked gives an output of nodata.
+    The options are those of :func:`streamgmm.fit_image` and :func:`streamgmm.apply`, and one more. The same input, options and
+    seed give the same bytes, for any chunk size and number of threads. An image whose every pixel is masked gives an output of
+    nodata.
 
     Parameters
     ----------
     src : path, or ndarray of shape (height, width[, bands])
     dst : path
         The output, which appears whole or not at all.
+    keep_values : bool
+        Take the image for a class map, of one band with at most 256 values that are whole numbers from 0 to 65,535: these are
+        the labels of the output, with the colors that the image has for them. Nothing is fitted.
 
     Returns
     -------
@@ -63,33 +75,40 @@ def quantize(given: Quantize) -> Report:
 
 def quantize_image(given: Quantize, mark: str | None = None) -> Report:
     """Do the job of :func:`quantize`, and put a mark into the output's Software (tag 305)."""
-    dst, facts = Path(given.dst), (given.part(FitOptions), given.part(OutputOptions))
+    dst, facts = Path(given.dst), (given.part(FitOptions), given.part(OutputOptions), given.part(ClassMapOptions))
     with open_job([given.src], *given.paths(dst), given, *facts) as session:
         shown_bands(given, session.blocks)
-        given = _with_room(given, session)
+        given, legend = _with_room(given, session), None
         check_room(session, dst, given, given.wanted)
         try:
-            result = fit_pixels(session, given, confident=given.confidence is not None)
+            if given.keep_values:
+                result, legend = read_classes(session, given)
+            else:
+                result = fit_pixels(session, given, confident=given.confidence is not None)
         except NoPixelsError as error:
             log.warning("%s; the output is all nodata", error)
             write_outputs(session, dst, given, None, _zeros, mark=mark)
             return _nothing(session, dst)
         check_converged(result, given.strict, session.name)
         mixture, table, blocks, known = result.mixture, result.table, session.blocks, None
-        label: Labeler = partial(classify, mixture=mixture)
+        classified = partial(legend.label if legend else classify, mixture=mixture)
+        label: Labeler = classified
         if table is not None and has_table(blocks.dtype, blocks.n_bands):  # what follows from colors is known already
-            labels = classify(table.colors, mixture, session.engine.threads)
+            labels = classified(table.colors, threads=session.engine.threads)
             label, known = LookupTable(table, labels), Known(table, labels)
-        written = write_outputs(session, dst, given, mixture, label, known, mark)
+        written = write_outputs(session, dst, given, mixture, label, known, mark, legend)
         report = replace(
-            result.report(session.name, session), output=str(dst), dropped=dropped(session.images), **written.facts()
+            result.report(session.name, session), output=str(dst), dropped=told_dropped(session.images), **written.facts()
         )
+        if legend:  # what the colors show is not asked
+            return replace(report, psnr_db=None)
         return report if written.exact or report.method != "lossless" else replace(report, method="classes")
 
 
 def _with_room(given: Quantize, session: Session) -> Quantize:
     """Return what is asked for with one color less, where 256 and one for masked pixels would take 16 bits a pixel."""
-    if given.output == "rgb" or not isinstance(given.init, str) or given.n_components != COLORS or not session.masked():
+    fitted = not given.keep_values and given.output != "rgb" and isinstance(given.init, str)
+    if not fitted or given.n_components != COLORS or not session.masked():
         return given
     log.warning("%s: masked pixels take one of %d colors; 16 bits a pixel would be needed for more", session.name, COLORS)
     return replace(given, n_components=COLORS - 1)
@@ -112,7 +131,7 @@ def _nothing(session: Session, dst: Path) -> Report:
         distinct_colors=0,
         colors_used=0,
         nodata=0,
-        dropped=dropped(session.images),
+        dropped=told_dropped(session.images),
     )
 
 

@@ -1,6 +1,7 @@
 """What a job tells when it is done."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from ..image.image import Image
 from ..model.display import Display
 from ..model.distortion import Distortion
 from ..system.limits import peak_memory
+from . import DROPPED
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,9 @@ class Written(NamedTuple):
         }
 
 
-def dropped(images: Sequence[Image]) -> list[str]:
-    """Return the names of what the inputs have and the output does not get."""
-    return sorted({name for image in images for name in image.metadata.dropped})
+def told_dropped(images: Sequence[Image]) -> list[str]:
+    """Return the names of what the inputs have and the output does not get, and say them in a line."""
+    names = sorted({name for image in images for name in image.metadata.dropped})
+    if names:
+        logging.getLogger(DROPPED).warning("%s: not in the output: %s", images[0].name, ", ".join(names))
+    return names

@@ -43,9 +43,9 @@ def display_of(options: WriteOptions, mixture: Mixture, blocks: Blocks) -> Displ
     return Display.of(mixture, shown_bands(options, blocks), options.display_range, (gain * deep, zero * deep))
 
 
-def image_spec(image: Image, palette: np.ndarray, masked: bool, options: WriteOptions) -> ImageSpec:
-    """Return the spec of an image in the colors of a palette (K, 3); masked pixels get the label K."""
-    n_labels = len(palette) + masked
+def image_spec(image: Image, palette: np.ndarray, nodata: int | None, options: WriteOptions) -> ImageSpec:
+    """Return the spec of an image in the colors of a palette (K, 3), whose masked pixels, if there are any, get a label."""
+    n_labels = max(len(palette), 0 if nodata is None else nodata + 1)
     bits = next(bits for bits in (1, 2, 4, 8, 16) if n_labels <= 1 << bits) if options.pack else None
     return ImageSpec(
         shape=image.shape[:2],
@@ -53,7 +53,7 @@ def image_spec(image: Image, palette: np.ndarray, masked: bool, options: WriteOp
         dtype=label_dtype(n_labels),
         form=options.output,
         palette=palette,
-        nodata=len(palette) if masked else None,
+        nodata=nodata,
         nodata_color=options.nodata_color or (0, 0, 0),  # type: ignore[arg-type] # as it was read
         compression=options.compression,
         compression_level=options.compression_level,

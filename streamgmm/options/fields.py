@@ -41,6 +41,8 @@ class Spec:
         Its bounds.
     wanted : str or None
         What is said of a value of another type, where its type does not say enough.
+    multiple : bool
+        Whether the command takes it more than once, for several values.
     alone : str or None
         The value it has where it is named without one.
     values : dict
@@ -55,6 +57,7 @@ class Spec:
     least: float | None = None
     most: float | None = None
     wanted: str | None = None
+    multiple: bool = False
     alone: str | None = None
     values: dict[str, str] = dataclasses.field(default_factory=dict)
     hidden: bool = False

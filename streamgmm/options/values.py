@@ -103,6 +103,71 @@ def read_alpha(value: Any) -> int | str:
     raise OptionError(f"alpha is {shown(value)}; write the number of a sample, from 1, or none")
 
 
+def read_number(value: Any) -> float:
+    """Read a number: a whole one where it is written as such, because 64 bits do not fit a float.
+
+    Raises
+    ------
+    ValueError, TypeError
+    """
+    if isinstance(value, bool):
+        raise TypeError("not a number")
+    with contextlib.suppress(ValueError, TypeError):
+        return int(value) if isinstance(value, str) else operator.index(value)
+    return float(value)
+
+
+def read_nodata(value: Any) -> str | tuple[Ranges, ...] | None:
+    """Read what samples of masked pixels are: ``none``, or any of some values, each a range for all bands or one for each.
+
+    A list of numbers is a value for each band, a list of others is a list of values.
+    """
+    if hasattr(value, "tolist"):  # of NumPy
+        value = value.tolist()
+    several = isinstance(value, tuple | list) and not any(isinstance(each, Real) for each in value)
+    given = list(value) if several else [value]
+    if given in ([], [None]):
+        return None
+    if given == ["none"]:
+        return "none"
+    with contextlib.suppress(ValueError, TypeError):
+        boxes = tuple(_box(each) for each in given)
+        if all(boxes) and all(low <= high or (math.isnan(low) and math.isnan(high)) for box in boxes for low, high in box):
+            return boxes
+    wrong = given[0] if isinstance(given[0], str) else value
+    raise OptionError(
+        f"nodata is {shown(wrong)}; write a value, a range LOW:HIGH, one of these for each band between commas, or none"
+    )
+
+
+def _box(value: Any) -> Ranges:
+    """Read a value for all bands, or one for each."""
+    parts = value.split(",") if isinstance(value, str) else [value] if isinstance(value, Real) else value
+    return tuple(map(_ends, parts))
+
+
+def _ends(part: Any) -> tuple[float, float]:
+    """Read a value or a range of them."""
+    low, high = part, part
+    if isinstance(part, str):
+        low, colon, high = part.partition(":")
+        high = high if colon else low
+    elif not isinstance(part, Real):
+        low, high = part
+    return read_number(low), read_number(high)
+
+
+def read_pages(value: Any) -> tuple[int, ...] | str:
+    """Read which pages are bands: their numbers, from 0, or all."""
+    if isinstance(value, str) and value == "all":
+        return value
+    with contextlib.suppress(ValueError, TypeError):
+        parts = [int(part) for part in value.split(",")] if isinstance(value, str) else list(value)
+        if parts and all(operator.index(part) >= 0 and not isinstance(part, bool) for part in parts):
+            return tuple(map(operator.index, parts))
+    raise OptionError(f"pages-as-bands is {shown(value)}; write numbers of pages, from 0, such as 0,1,2, or all")
+
+
 def read_color(value: Any) -> tuple[int, int, int]:
     """Read a color: a name, ``#rrggbb``, or three numbers from 0 to 255."""
     from PIL import ImageColor

@@ -36,7 +36,7 @@ from ..batches import (
 from ..images import posterized, smooth, write_tiff
 
 FIELDS = ["input", "output", "status", "seconds", "peak_memory_bytes"]
-FIELDS += ["iterations", "converged", "psnr_db", "fingerprint", "error", "exit_code"]
+FIELDS += ["iterations", "converged", "psnr_db", "dropped", "fingerprint", "error", "exit_code"]
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -614,12 +614,14 @@ VALUES = {
     "reg-covar": "1e-4",
     "rare-weight": "1.0",
     "seed": "2",
+    "keep-values": "false",  # these are no class maps
     "bands": "[3, 2, 1]",
     "nodata": "300.5",
     "alpha": '"none"',
     "page": "0",
     "level": "0",
     "all-pages": "false",
+    "pages-as-bands": "[0]",
     "output": '"rgb"',
     "labels": "true",
     "compression": '"zstd"',

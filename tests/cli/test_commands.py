@@ -218,8 +218,20 @@ def test_info_describes_a_tiff_in_json(capsys):
 def test_info_describes_a_raster(format, tmp_path, capsys):
     Image.fromarray(smooth(60, 70)).save(path := tmp_path / "image", format)
     assert leave("info", path, "--json") == 0
-    expected = {"format": format, "width": 70, "height": 60, "bands": 3, "dtype": "uint8"}
+    expected = {"format": format, "width": 70, "height": 60, "bands": 3, "dtype": "uint8", "dropped": []}
     assert json.loads(capsys.readouterr().out) == expected
+
+
+def test_info_describes_the_image_that_is_asked_for(source, capsys):
+    for arguments, options in (
+        (["--page", 1, "--bands", "2"], {"page": 1, "bands": (2,)}),
+        (["--pages-as-bands", "0"], {"pages_as_bands": (0,)}),
+    ):
+        assert leave("info", source, "--json", *arguments) == 0
+        with closing(streamgmm.open_image(source, **options)) as image:
+            assert json.loads(capsys.readouterr().out) == image.info()
+    assert leave("info", source, "--pages-as-bands", "0") == 0
+    assert "pages as bands  0\n" in capsys.readouterr().out
 
 
 def test_info_describes_a_model(model, capsys):

@@ -14,7 +14,9 @@ from streamgmm.cli.options import Numbers, start_of
 from streamgmm.errors import OptionError
 from streamgmm.options import (
     BatchOptions,
+    ClassMapOptions,
     FitOptions,
+    ImageOptions,
     OutputOptions,
     ReadOptions,
     ResourceOptions,
@@ -27,11 +29,11 @@ from .commands import leave, write_model, write_pages
 
 # What a command is given of the library's options, and what it has of its own.
 KINDS = {
-    "quantize": (FitOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions),
+    "quantize": (FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions),
     "fit": (FitOptions, ReadOptions, RunOptions, ResourceOptions),
     "apply": (ReadOptions, OutputOptions, RunOptions, ResourceOptions),
-    "batch": (BatchOptions, FitOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions),
-    "info": (),
+    "batch": (BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions),
+    "info": (ImageOptions,),
     "warmup": (),
 }
 TOLD = {"--report", "-q", "--quiet", "-v", "--verbose"}
@@ -198,6 +200,8 @@ READ_OPTIONS = {
     "--level 1": {"level": 1},
     "--page 2 --level 0": {"page": 2},
     "--all-pages": {"all_pages": True},
+    "--pages-as-bands 2": {"pages_as_bands": (2,)},
+    "--pages-as-bands 0,0 --bands 6,2,1": {"pages_as_bands": (0, 0), "bands": (6, 2, 1)},
 }
 
 WRITE_OPTIONS = {

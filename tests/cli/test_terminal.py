@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from streamgmm.cli.terminal import PHASES, is_verbose, log_to_file
 from streamgmm.errors import OutputError
 
 from ..conftest import random_mixture
-from ..images import PHOTO, write_tiff
+from ..images import PHOTO, smooth, write_tiff
 from .commands import COMMAND, ENVIRONMENT, leave, write_pages
 
 
@@ -277,3 +278,44 @@ def test_what_has_not_converged_is_told_at_the_end_on_a_terminal(tmp_path):
     assert (code, shown.count("not converged")) == (0, 1)
     quiet = subprocess.run([*COMMAND, "fit", PHOTO, "-o", tmp_path / "m.json", *options], capture_output=True, env=ENVIRONMENT)
     assert (quiet.returncode, quiet.stderr) == (0, b"")
+
+
+# --- What an input has and its output does not get ---
+
+
+def with_losses(path):
+    """A small image with a description that programs read, and statistics beside it."""
+    tifffile.imwrite(path, smooth(40, 50), photometric="rgb", description="ImageJ=1.11a\nimages=1\n", metadata=None)
+    path.with_name(f"{path.name}.ovr").write_bytes(b"none")
+    return path
+
+
+def test_what_is_not_in_the_output_is_one_line_in_the_report_and_in_the_description(tmp_path, capsys):
+    source, told = with_losses(tmp_path / "in.tif"), ["ImageDescription (ImageJ)", "in.tif.ovr"]
+    options = ["-k", 4, "--overwrite", "--report", tmp_path / "report.json"]
+    line = f"streamgmm: {source}: not in the output: {', '.join(told)}\n"
+    for more, expected in ([], line), (["-q"], ""), (["-qv"], line):
+        assert leave("quantize", source, tmp_path / "out.tif", *options, *more) == 0
+        error = capsys.readouterr().err
+        assert error == expected if "-qv" not in more else line in error
+        assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["dropped"] == told
+    assert leave("info", source, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["dropped"] == told
+    assert leave("info", tmp_path / "out.tif") == 0
+    assert re.search(r"^dropped +nothing$", capsys.readouterr().out, re.M)
+
+
+def test_a_batch_says_it_of_each_file(tmp_path, capsys):
+    for name in "ab":
+        with_losses(tmp_path / f"{name}.tif")
+    options = ["--out-dir", tmp_path / "out", "-k", 4, "--report", tmp_path / "report.jsonl"]
+    assert leave("batch", tmp_path / "*.tif", *options) == 0
+    error = capsys.readouterr().err
+    assert [f"{name}.tif: not in the output: ImageDescription (ImageJ), {name}.tif.ovr" in error for name in "ab"] == [
+        True,
+        True,
+    ]
+    lines = (tmp_path / "report.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [len(json.loads(line)["dropped"]) for line in lines] == [2, 2]
+    assert leave("batch", tmp_path / "*.tif", "-q", "--overwrite", *options) == 0
+    assert capsys.readouterr().err == ""

@@ -72,7 +72,14 @@ def test_a_memory_map_is_viewed_not_copied(tmp_path):
 
 
 def test_an_array_describes_itself():
-    assert open_image(IMAGE).info() == {"format": "array", "width": 50, "height": 40, "bands": 4, "dtype": "uint16"}
+    assert open_image(IMAGE).info() == {
+        "format": "array",
+        "width": 50,
+        "height": 40,
+        "bands": 4,
+        "dtype": "uint16",
+        "dropped": [],
+    }
 
 
 # Samples of a type, and what they are read as.

@@ -9,7 +9,7 @@ import rasterio
 import rasterio.transform
 from PIL import Image, ImageCms
 
-from streamgmm.image.metadata import Metadata, is_resolution, is_rgb_profile, srgb_profile
+from streamgmm.image.metadata import Metadata, coordinate_zero, is_resolution, is_rgb_profile, parsed, srgb_profile
 
 from ..conftest import shared_file
 from .gdal import open_gdal
@@ -27,6 +27,22 @@ from .tagged import (
     read,
     write_metadata,
 )
+
+
+def test_more_is_dropped_and_the_names_stay_in_order():
+    assert Metadata(dropped=("b", "d")).without("c", "a", "b").dropped == ("a", "b", "c", "d")
+
+
+def test_keys_say_whether_coordinates_are_of_corners_or_centers():
+    assert [coordinate_zero(keys[3]) for keys in (UTM_AREA, UTM_POINT)] == [0, 0.5]
+    assert coordinate_zero(()) == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_with_a_document_type_is_not_parsed(encoding):
+    assert parsed("<a><b/></a>".encode(encoding))[0].tag == "b"
+    with pytest.raises(ValueError, match="document type"):
+        parsed('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'.encode(encoding))
 
 
 @pytest.mark.parametrize("keys", [UTM_AREA, UTM_POINT], ids=["area", "point"])

@@ -142,7 +142,7 @@ def test_a_raster_describes_itself(tmp_path):
     picture("RGBA").save(path := tmp_path / "image.png")
     image = open_image(path)
     assert image.name == str(path)
-    assert image.info() == {"format": "PNG", "width": 37, "height": 23, "bands": 3, "dtype": "uint8"}
+    assert image.info() == {"format": "PNG", "width": 37, "height": 23, "bands": 3, "dtype": "uint8", "dropped": []}
 
 
 def test_a_raster_that_fits_the_budget_exactly_is_read(tmp_path):

@@ -14,8 +14,9 @@ from PIL import Image
 import streamgmm
 from streamgmm.errors import OptionError
 from streamgmm.image.image import MaskedPixels
+from streamgmm.image.nodata import Nodata
 from streamgmm.image.open import open_image
-from streamgmm.image.samples import Interpretation, chosen_bands, expansion, full_value, sample_value
+from streamgmm.image.samples import Interpretation, chosen_bands, expansion, full_value
 from streamgmm.jobs.sampling import TAIL
 from streamgmm.model.space import SampleSpace
 
@@ -337,122 +338,14 @@ def test_alpha_is_found_among_other_extra_samples(tmp_path):
     np.testing.assert_array_equal(valid, samples[..., 4] != 0)
 
 
-# --- Nodata
-
-
-def with_nodata(dtype, value, bands=3):
-    """Samples of which some pixels are nodata in all bands, and others in one."""
-    pixels = noise(bands, dtype)
-    pixels[4:9, 10:30] = value
-    pixels[20, 20, 0] = value
-    return pixels
-
-
-@pytest.mark.parametrize(
-    ("dtype", "value"),
-    [
-        ("u1", 0),
-        ("u1", 255),
-        ("i1", -128),
-        ("u2", 65535),
-        ("i2", -9999),
-        ("u4", 4294967295),
-        ("i4", -2147483648),
-        ("f4", -9999),
-        ("f4", np.nan),
-        ("f4", float(np.finfo(np.float32).min)),
-        ("f8", -1.7976931348623157e308),
-    ],
-)
-def test_pixels_of_nodata_are_masked_as_gdal_masks_them(dtype, value, tmp_path):
-    pixels = with_nodata(dtype, value)
-    path = write_gdal(tmp_path / "in.tif", pixels, nodata=value)
-    _, mask = read_gdal(path)
-    expected = (~np.isnan(pixels) if value != value else pixels != pixels.dtype.type(value)).any(axis=-1)
-    np.testing.assert_array_equal(mask, expected)
-    finite = np.isfinite(pixels).all(axis=-1)
-    np.testing.assert_array_equal(read_checked(path).valid, expected & finite)
-    np.testing.assert_array_equal(read_checked(pixels, nodata=value).valid, expected & finite)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "value"),
-    [("i8", -(1 << 63)), ("i8", (1 << 63) - 1), ("u8", (1 << 64) - 1), ("i8", (1 << 53) + 1)],
-)
-def test_nodata_of_64_bits_is_exact(dtype, value, tmp_path):
-    pixels = with_nodata(dtype, value)
-    pixels[10] = value - 1 if value > 0 else value + 1
-    path = write_tiff(tmp_path / "in.tif", pixels, extratags=[(42113, 2, None, str(value))])
-    np.testing.assert_array_equal(read_checked(path).valid, (pixels != value).any(axis=-1))
-
-
-def test_nodata_asked_for_goes_before_that_of_the_file(tmp_path):
-    pixels = noise(1, np.uint8)
-    path = write_gdal(tmp_path / "in.tif", pixels, nodata=7)
-    np.testing.assert_array_equal(read_checked(path).valid, pixels[..., 0] != 7)
-    np.testing.assert_array_equal(read_checked(path, nodata=9).valid, pixels[..., 0] != 9)
-
-
-def test_nodata_is_looked_for_in_the_bands_that_are_taken(tmp_path):
-    pixels = with_nodata(np.uint8, 0, bands=5)
-    path = write_gdal(tmp_path / "in.tif", pixels, nodata=0, photometric="minisblack", alpha="unspecified")
-    for bands in [(1,), (2, 4), (5, 4, 3)]:
-        expected = (pixels[..., [band - 1 for band in bands]] != 0).any(axis=-1)
-        np.testing.assert_array_equal(read_checked(path, bands=bands).valid, expected)
-        np.testing.assert_array_equal(read_checked(pixels, bands=bands, nodata=0).valid, expected)
-
-
-def test_nodata_is_looked_for_in_colors_not_in_alpha(tmp_path):
-    samples = with_alpha("u1")
-    samples[samples[..., 3] == 0, 3] = 1
-    samples[4:9, 10:30] = [0, 0, 0, 255]
-    path = write_tiff(tmp_path / "in.tif", samples, extrasamples=["unassalpha"])
-    np.testing.assert_array_equal(read_checked(path, nodata=0).valid, (samples[..., :3] != 0).any(axis=-1))
-
-
-def test_nodata_is_compared_as_stored(tmp_path):
-    pixels = noise(1, np.uint8)
-    write(white := tmp_path / "white.tif", pixels[..., 0], photometric="miniswhite")
-    np.testing.assert_array_equal(read_checked(white, nodata=255).valid, pixels[..., 0] != 255)
-    packed = write_gdal(tmp_path / "packed.tif", pixels.astype(np.uint16) * 16, nbits=12)
-    np.testing.assert_array_equal(read_checked(packed, nodata=4080).valid, pixels[..., 0] != 255)
-
-
-@pytest.mark.parametrize("value", ["256", "-1", "1.5", "nan", "none", ""])
-def test_nodata_that_no_sample_can_have_masks_nothing(value, tmp_path):
-    pixels = noise(3, np.uint8)
-    path = write_tiff(tmp_path / "in.tif", pixels, extratags=[(42113, 2, None, value)])
-    np.testing.assert_array_equal(pixels_of(path), pixels)
-
-
-@pytest.mark.parametrize(
-    ("value", "dtype", "expected"),
-    [
-        (None, "u1", None),
-        (7.0, "u1", 7),
-        (256, "u1", None),
-        (-1, "u2", None),
-        (-128, "i1", -128),
-        (0.5, "i4", None),
-        (float("nan"), "i2", None),
-        (float("inf"), "u4", None),
-        (1, "b1", 1),
-        (2, "b1", None),
-        (0.5, "f4", 0.5),
-        ((1 << 64) - 1, "u8", (1 << 64) - 1),
-    ],
-)
-def test_nodata_is_a_value_that_a_sample_can_have(value, dtype, expected):
-    assert sample_value(value, np.dtype(dtype)) == expected
-
-
 # --- All of it, pixel by pixel
 
 
 def by_pixel(samples, how):
     """The slow twin of an Interpretation that converts nothing: of one pixel, its colors and whether it is valid."""
     bands = [samples[band] for band in how.bands]
-    valid = how.nodata is None or any(samples[band] != how.nodata for band in how.bands if band != how.alpha)
+    told = [samples[band] for band in how.bands if band != how.alpha]
+    valid = how.nodata is None or all(any(sample != low for sample in told) for ((low, _),) in how.nodata.boxes)
     if how.alpha is None:
         return bands, valid
     alpha = samples[how.alpha]
@@ -466,10 +359,11 @@ def by_pixel(samples, how):
     bands=st.sampled_from([(0, 1), (1,), (1, 0), (0, 1, 2), (2, 0), (0, 0)]),
     alpha=st.sampled_from([None, 2]),
     associated=st.booleans(),
-    nodata=st.sampled_from([None, 0, 3]),
+    values=st.lists(st.sampled_from([0, 3]), max_size=2),
     seed=st.integers(0, 99),
 )
-def test_pixels_are_interpreted_one_by_one(bands, alpha, associated, nodata, seed):
+def test_pixels_are_interpreted_one_by_one(bands, alpha, associated, values, seed):
+    boxes = tuple(((value, value),) for value in values)
     how = Interpretation(
         n_samples=2,
         expand=None,
@@ -479,7 +373,7 @@ def test_pixels_are_interpreted_one_by_one(bands, alpha, associated, nodata, see
         bands=bands,
         alpha=alpha,
         associated=associated and alpha is not None,
-        nodata=nodata,
+        nodata=Nodata.of(boxes, tuple(band for band in bands if band != alpha), np.dtype(np.uint8), "image"),
         floats=False,
         converted=False,
     )
@@ -491,55 +385,6 @@ def test_pixels_are_interpreted_one_by_one(bands, alpha, associated, nodata, see
         assert shown == (True if valid is None else valid[place])
         if shown:
             np.testing.assert_array_equal(pixels[place], colors)
-
-
-# --- Nodata as programs write it ---
-
-LEAST = float(np.finfo(np.float32).min)
-WRITTEN = {
-    "to the digit": (LEAST, "-3.4028234663852886e+38"),
-    "by ESRI": (LEAST, "-3.40282306073709653e+38"),
-    "with seven digits": (LEAST, "-3.402823e+38"),
-    "with six": (LEAST, "-3.40282e+38"),
-    "with two": (LEAST, "-3.4e+38"),
-    "as itself": (-3.4e38, "-3.39999999999999996e+38"),
-    "with a comma": (-9999.0, "-9999,0"),
-    "between spaces": (-9999.0, " -9999 "),
-    "with few digits": (0.1, "0.1"),
-}
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("how", WRITTEN)
-def test_nodata_is_known_however_a_program_writes_it(how, dtype, tmp_path):
-    fill, tag = WRITTEN[how]
-    pixels = np.random.default_rng(0).random((40, 60, 1), np.float32).astype(dtype) * 60 - 30
-    pixels[:10] = np.float32(fill)
-    tags = [(42113, 2, None, tag, True)]
-    tifffile.imwrite(tmp_path / "image.tif", pixels[:, :, 0], photometric="minisblack", metadata=None, extratags=tags)
-    _, valid = read_checked(tmp_path / "image.tif")
-    if how == "with few digits" and dtype == np.float64:
-        assert valid is None  # 0.1 of 32 bits is another number
-        return
-    np.testing.assert_array_equal(valid, pixels[:, :, 0] > -100 if fill < 0 else pixels[:, :, 0] != np.float32(fill))
-
-
-def test_a_limit_of_more_bits_is_one_of_these(tmp_path):
-    pixels = np.random.default_rng(0).random((40, 60, 1), np.float32)
-    pixels[:10] = LEAST
-    tags = [(42113, 2, None, "-1.79769313486231571e+308", True)]
-    tifffile.imwrite(tmp_path / "image.tif", pixels[:, :, 0], photometric="minisblack", metadata=None, extratags=tags)
-    assert read_checked(tmp_path / "image.tif")[1].sum() == 30 * 60
-
-
-def test_numbers_that_are_near_nodata_are_not_nodata(tmp_path):
-    """No more than two units in the last place are."""
-    value = np.float32(1234.5)
-    near = [value]
-    for _ in range(4):
-        near.append(np.nextafter(near[-1], np.float32(np.inf)))
-    _, valid = read_checked(np.array([near], np.float32), nodata=float(value))
-    np.testing.assert_array_equal(valid[0], [False, False, False, True, True])
 
 
 # --- Which sample is alpha ---

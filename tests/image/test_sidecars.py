@@ -18,6 +18,7 @@ from streamgmm.jobs.fingerprint import content
 
 from ..images import read, read_checked, smooth, write_tiff
 from .gdal import open_gdal, quietly, read_gdal, write_gdal
+from .pam import LIES, TRANSFORM, srs, write_pam
 
 HEIGHT, WIDTH = 96, 128
 NORTH_UP, TURNED = "0.2\n0\n0\n-0.2\n250000.1\n5886999.9\n", "0.2\n0.05\n-0.1\n-0.3\n250000.1\n5886999.9\n"
@@ -98,11 +99,111 @@ def test_a_level_lies_where_the_image_does():
     np.testing.assert_allclose(half[:6], (whole @ rasterio.Affine.scale(2))[:6], rtol=1e-12)
 
 
-def test_other_files_beside_it_are_named():
-    picture("a.tif")
-    for name in ("a.tif.aux.xml", "a.tif.ovr", "b.tif.ovr", "a.txt"):
+@pytest.mark.parametrize("image", ["a.tif", "a.png"])
+def test_what_cannot_be_read_beside_it_is_named(image):
+    picture(image)
+    for name in (f"{image}.aux.xml", f"{image}.ovr", "b.tif.ovr", "a.txt", "a.aux.xml"):
         Path(name).touch()
-    assert quantized("a.tif")[1].dropped == ["a.tif.aux.xml", "a.tif.ovr"]
+    assert quantized(image)[1].dropped == [f"{image}.aux.xml", f"{image}.ovr"]
+
+
+# --- What comes before what ---
+
+OWN = {"ModelPixelScale", "ModelTiepoint"}
+BESIDE, WORLD = "GeoTransform of {}.aux.xml", "a.wld"
+
+
+def located(image, *, own, pam, world):
+    """An image with its place in some of the three; where it lies, by this program and by GDAL; and what it has dropped."""
+    if own:
+        write_gdal(image, smooth(HEIGHT, WIDTH), photometric="rgb", **PLACE)
+    else:
+        picture(image)
+    if pam:
+        write_pam(image, LIES)
+    if world:
+        Path("a.wld").write_text(NORTH_UP, encoding="utf-8")
+    found, report = quantized(image)
+    return found, transform(image), set(report.dropped)
+
+
+PRECEDENCE = [
+    ("a.tif", {"own": True, "pam": True, "world": True}, TRANSFORM, OWN | {WORLD}),
+    ("a.tif", {"own": True, "pam": True, "world": False}, TRANSFORM, OWN),
+    ("a.tif", {"own": False, "pam": True, "world": True}, TRANSFORM, {WORLD}),
+    ("a.tif", {"own": True, "pam": False, "world": True}, PLACE["transform"], {WORLD}),
+    ("a.jpg", {"own": False, "pam": True, "world": True}, TRANSFORM, {WORLD}),
+    ("a.webp", {"own": False, "pam": True, "world": True}, TRANSFORM, {WORLD}),
+    ("a.png", {"own": False, "pam": True, "world": True}, rasterio.Affine(0.2, 0, 250_000, 0, -0.2, 5_887_000), {BESIDE}),
+]
+
+
+@pytest.mark.parametrize(("image", "places", "expected", "dropped"), PRECEDENCE)
+def test_places_come_in_the_order_of_gdal(image, places, expected, dropped):
+    found, by_gdal, lost = located(image, **places)
+    np.testing.assert_allclose(found[:6], by_gdal[:6], rtol=1e-12)
+    np.testing.assert_allclose(found[:6], expected[:6], rtol=1e-12)
+    assert lost == {name.format(image) for name in dropped}
+
+
+def systems(*paths):
+    crs = []
+    for path in paths:
+        with open_gdal(path) as file:
+            crs.append((file.crs, file.transform))
+    return crs
+
+
+@pytest.mark.parametrize("parts", [(srs(),), (srs(), LIES), (LIES,)])
+@pytest.mark.parametrize("meaning", ["Area", "Point"])
+def test_a_system_beside_an_image_comes_before_its_own(parts, meaning):
+    write_gdal("a.tif", smooth(HEIGHT, WIDTH), photometric="rgb", **PLACE)
+    with open_gdal("a.tif", "r+") as file:
+        file.update_tags(AREA_OR_POINT=meaning)
+    write_pam("a.tif", *parts)
+    dropped = set(quantized("a.tif")[1].dropped)
+    mine, by_gdal = systems("out.tif", "a.tif")
+    assert mine == by_gdal
+    assert ("GeoKeyDirectory" in dropped, dropped >= OWN) == (parts[0] != LIES, LIES in parts)
+
+
+def test_a_system_without_a_code_leaves_the_image_its_own():
+    write_gdal("a.tif", smooth(HEIGHT, WIDTH), photometric="rgb", **PLACE)
+    write_pam("a.tif", srs('LOCAL_CS["site",UNIT["metre",1]]'))
+    assert quantized("a.tif")[1].dropped == ["SRS of a.tif.aux.xml (no EPSG code of a projected or geographic system)"]
+    assert systems("out.tif") == [(rasterio.CRS.from_epsg(32633), PLACE["transform"])]
+
+
+def test_what_says_the_same_again_is_not_missed():
+    write_gdal("a.tif", smooth(HEIGHT, WIDTH), photometric="rgb", transform=PLACE["transform"])
+    write_pam("a.tif", "<GeoTransform>500000, 10, 0, 4000000, 0, -10</GeoTransform>")
+    found, report = quantized("a.tif")
+    assert (found, report.dropped) == (PLACE["transform"], [])
+
+
+def test_a_world_file_is_of_corners_also_where_an_image_speaks_of_centers():
+    write_gdal("a.tif", smooth(HEIGHT, WIDTH), photometric="rgb", crs="EPSG:32633")
+    with open_gdal("a.tif", "r+") as file:
+        file.update_tags(AREA_OR_POINT="Point")
+    Path("a.tfw").write_text(NORTH_UP, encoding="utf-8")
+    np.testing.assert_allclose(quantized("a.tif")[0][:6], transform("a.tif")[:6], rtol=1e-12)
+
+
+def test_a_level_lies_where_the_file_beside_the_image_says():
+    write_gdal("a.tif", smooth(HEIGHT, WIDTH), photometric="rgb", factors=(2,), tiled=True, blockxsize=16, blockysize=16)
+    write_pam("a.tif", LIES, srs())
+    found = quantized("a.tif", level=1)[0]
+    np.testing.assert_allclose(found[:6], (TRANSFORM @ rasterio.Affine.scale(2))[:6], rtol=1e-12)
+
+
+def test_of_an_image_that_is_turned_a_place_is_named():
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(smooth(HEIGHT, WIDTH)).save("a.jpg", exif=exif)
+    write_pam("a.jpg", LIES)
+    Path("a.jgw").write_text(NORTH_UP, encoding="utf-8")
+    found, report = quantized("a.jpg")
+    assert (found, report.dropped) == (rasterio.Affine.identity(), ["Exif", "a.jgw", "a.jpg.aux.xml"])
 
 
 # --- What is masked ---
@@ -176,16 +277,17 @@ def test_a_mask_of_another_size_is_refused():
 
 
 def test_what_is_read_is_known_by_its_name():
-    for name in ("a.tif", "a.tfw", "a.tif.msk", "b.tif"):
+    beside = ["a.tfw", "a.tif.aux.xml", "a.tif.msk", "a.tif.ovr", "a.tif.msk.ovr"]
+    for name in ("a.tif", *beside, "b.tif", "b.tif.msk.ovr"):
         Path(name).touch()
-    assert read_files(Path("a.tif")) == [Path("a.tfw"), Path("a.tif.msk")]
+    assert read_files(Path("a.tif")) == [*map(Path, beside)]
     assert read_files(Path("b.tif")) == []
     assert (world_file(Path("a")), mask_file(Path("a"))) == (None, None)
     os.mkfifo("c.tif.msk")
     assert mask_file(Path("c.tif")) is None
 
 
-@pytest.mark.parametrize("name", ["a.tfw", "a.tif.msk"])
+@pytest.mark.parametrize("name", ["a.tfw", "a.tif.msk", "a.tif.aux.xml", "a.tif.ovr"])
 def test_an_image_is_another_with_other_files_beside_it(name):
     picture("a.tif")
     before = content(Path("a.tif"))

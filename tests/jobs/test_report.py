@@ -10,7 +10,7 @@ import pytest
 
 import streamgmm
 from streamgmm.image.metadata import Metadata
-from streamgmm.jobs.report import Report, dropped
+from streamgmm.jobs.report import Report, told_dropped
 
 from ..images import PHOTO, smooth, write_tiff
 
@@ -106,6 +106,10 @@ def test_what_was_taken_over_is_told_in_pixels_of_each_phase(method, tmp_path, m
     assert report.resumed == {phase: report.pixels[phase] for phase in (first, "fit")}
 
 
-def test_what_outputs_do_not_get_is_named_once_in_order():
-    images = [SimpleNamespace(metadata=Metadata(dropped=names)) for names in (("XMP", "EXIF"), (), ("EXIF", "ImageJ"))]
-    assert dropped(images) == ["EXIF", "ImageJ", "XMP"]
+def test_what_outputs_do_not_get_is_named_once_in_order(caplog):
+    named = ("XMP", "EXIF"), (), ("EXIF", "ImageJ")
+    images = [SimpleNamespace(name="in.tif", metadata=Metadata(dropped=names)) for names in named]
+    assert told_dropped(images) == ["EXIF", "ImageJ", "XMP"]
+    assert [record.getMessage() for record in caplog.records] == ["in.tif: not in the output: EXIF, ImageJ, XMP"]
+    assert told_dropped(images[1:2]) == []
+    assert len(caplog.records) == 1

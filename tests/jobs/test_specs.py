@@ -73,7 +73,7 @@ def image():
 
 
 def spec_of(image, n_colors=4, masked=False, **options):
-    return specs.image_spec(image, np.zeros((n_colors, 3), np.uint8), masked, OutputOptions(**options))
+    return specs.image_spec(image, np.zeros((n_colors, 3), np.uint8), n_colors if masked else None, OutputOptions(**options))
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,10 @@ MASKED = np.ma.array(PIXELS, mask=MASK[:, :, None].repeat(3, axis=2))
 def test_tiles_of_blocks_are_the_labels_of_their_pixels(masked):
     """Decoded and put together, they are the image of labels, and that of how sure these are."""
     image, options = ArrayImage(MASKED if masked else PIXELS), OutputOptions(tile_size=32)
-    specs = image_spec(image, palette_of(MIXTURE), masked, options), confidence_spec(image, masked, options)
+    specs = (
+        image_spec(image, palette_of(MIXTURE), len(MIXTURE.means) if masked else None, options),
+        confidence_spec(image, masked, options),
+    )
     labelers = partial(classify, mixture=MIXTURE), partial(confidence, mixture=MIXTURE)
     layers = tuple(Layer(label, spec, 100) for label, spec in zip(labelers, specs, strict=True))
     task = LabelTiles(BY_TYPE, np.dtype(np.uint8), layers, Display.of(MIXTURE))
@@ -63,7 +66,7 @@ def test_tiles_of_blocks_are_the_labels_of_their_pixels(masked):
 def test_tiles_are_the_same_however_many_pixels_are_read_at_once(layout, pixels, tmp_path, monkeypatch):
     monkeypatch.setattr(tile_tasks, "PART_BYTES", 3 * pixels)
     image = open_image(write_tiff(tmp_path / "in.tif", PIXELS, compression="deflate", **layout))
-    spec = image_spec(image, palette_of(MIXTURE), False, OutputOptions(tile_size=32))
+    spec = image_spec(image, palette_of(MIXTURE), None, OutputOptions(tile_size=32))
     task = LabelTiles(BY_TYPE, np.dtype(np.uint8), (Layer(partial(classify, mixture=MIXTURE), spec, 0),), Display.of(MIXTURE))
     part = task(Block(image, Window(32, 0, 58, 110), 0, 0))
     expected = classify(PIXELS[32:], MIXTURE)

@@ -19,6 +19,7 @@ from streamgmm.errors import OptionError
 from streamgmm.jobs.batch.run import batch
 from streamgmm.options import (
     BatchOptions,
+    ClassMapOptions,
     FitOptions,
     ImageOptions,
     OutputOptions,
@@ -36,11 +37,15 @@ ALL = [kind for kind in vars(options).values() if isinstance(kind, type) and iss
 FIELDS = {field.name: field for kind in ALL for field in dataclasses.fields(kind)}
 # What public functions are given: values without a default, kinds of options, and what is no option of a command.
 FUNCTIONS = {
-    streamgmm.quantize: (["src", "dst"], [FitOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions], {}),
+    streamgmm.quantize: (
+        ["src", "dst"],
+        [FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions],
+        {},
+    ),
     streamgmm.fit_image: (["sources"], [FitOptions, ReadOptions, ResourceOptions], {}),
     streamgmm.apply: (["model", "src", "dst"], [ReadOptions, OutputOptions, RunOptions, ResourceOptions], {}),
     streamgmm.open_image: (["source"], [ImageOptions], {"budget": None}),
-    batch: (["pairs"], [BatchOptions, FitOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions], {}),
+    batch: (["pairs"], [BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions], {}),
 }
 of_each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
 
@@ -159,6 +164,12 @@ def test_choices_and_bounds_are_taken(kind, name, value):
     ("kind", "given", "line"),
     [
         (ReadOptions, {"page": 0, "all_pages": True}, "page and all-pages exclude each other; choose one"),
+        (ReadOptions, {"page": 0, "pages_as_bands": "all"}, "page and pages-as-bands exclude each other; choose one"),
+        (
+            ReadOptions,
+            {"all_pages": True, "pages_as_bands": (0, 1)},
+            "all-pages and pages-as-bands exclude each other; choose one",
+        ),
         (WriteOptions, {"pack": True, "output": "rgb"}, "pack is for palettes and labels; RGB samples have 8 bits"),
         (
             BatchOptions,
@@ -308,8 +319,8 @@ def test_a_docstring_tells_of_every_keyword_and_its_choices(function):
 def test_the_docstring_of_quantize_leaves_its_options_to_those_of_its_halves():
     halves = [streamgmm.fit_image, streamgmm.apply]
     assert all(f":func:`streamgmm.{half.__name__}`" in streamgmm.quantize.__doc__ for half in halves)
-    assert set(documented(streamgmm.quantize)) == {"src", "dst"}
-    told = set().union(*map(documented, halves))
+    assert set(documented(streamgmm.quantize)) == {"src", "dst", "keep_values"}
+    told = {"keep_values"}.union(*map(documented, halves))
     assert set(inspect.signature(streamgmm.quantize).parameters) <= told
 
 
@@ -375,10 +386,11 @@ OF_ANOTHER_TYPE = {
     "tol": [None, "1e-3", True, 1j],
     "rare_weight": ["half"],
     "bands": [2, (1.5,), ["red"], "1,2", (True,)],
-    "nodata": [(0, 0, 0), "0"],
+    "nodata": ["red", True, b"", {}, "5:3", "1:", (("none",), "0"), ((),)],
     "page": [0.0, "0"],
     "level": [None],
     "all_pages": [1, "yes", None],
+    "pages_as_bands": [2, (1.5,), ("red",), "some", "", "0,-1", (), (-1,), (True,), "0;1"],
     "overwrite": [1, None],
     "pyramid": [0, "no"],
     "chunk_size": [1.5, None],

@@ -1,10 +1,12 @@
 """Values that are more than a number or a word are read as they are written, or refused in a line."""
 
+import math
+
 import numpy as np
 import pytest
 
 from streamgmm.errors import OptionError
-from streamgmm.options.values import check_tiff_name, read_color, read_start
+from streamgmm.options.values import check_tiff_name, read_color, read_nodata, read_start
 
 from ..conftest import random_mixture
 
@@ -68,3 +70,26 @@ def test_a_color_is_a_name_or_numbers(value, expected):
 def test_a_color_that_is_none_is_refused_in_a_line(value):
     with pytest.raises(OptionError, match=r"nodata-color is .*; write a name such as white, #rrggbb, or three numbers"):
         read_color(value)
+
+
+NODATA = [
+    (None, None),
+    ((), None),
+    ("none", "none"),
+    (("none",), "none"),
+    (5, (((5, 5),),)),
+    (np.float32(-9999.5), (((-9999.5, -9999.5),),)),
+    ("255,0,255", (((255, 255), (0, 0), (255, 255)),)),
+    ((255, 0, 255), (((255, 255), (0, 0), (255, 255)),)),
+    (np.array([255, 0]), (((255, 255), (0, 0)),)),
+    (("1", "2:3.5"), (((1, 1),), ((2, 3.5),))),
+    ([(1, 2), (3, 4)], (((1, 1), (2, 2)), ((3, 3), (4, 4)))),
+    ("-inf:-1e38", (((-math.inf, -1e38),),)),
+    ("18446744073709551615", ((((1 << 64) - 1, (1 << 64) - 1),),)),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), NODATA)
+def test_nodata_is_values_and_ranges_for_all_bands_or_each(value, expected):
+    assert read_nodata(value) == expected
+    assert read_nodata(read_nodata(value)) == expected

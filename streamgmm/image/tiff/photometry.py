@@ -11,13 +11,19 @@ from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
 from ...errors import OptionError, UnsupportedImageError
 from ...options import ImageOptions
-from ..samples import Convert, Interpretation, asked_alpha, chosen_bands, expansion, full_value, sample_value
+from ...options.values import read_number
+from ..nodata import Nodata, alike
+from ..samples import Convert, Interpretation, asked_alpha, chosen_bands, expansion, full_value
 from .ycbcr import APERIO_RGB, APERIO_YCBCR, FromYCbCr, decodes_colors
 
 log = logging.getLogger(__name__)
 
+COLOR_MAP = 320
 
-def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions, masked: bool = False) -> Interpretation:
+
+def interpretation_of(
+    page: tifffile.TiffPage, name: str, options: ImageOptions, masked: bool = False, beside: float | None = None
+) -> Interpretation:
     """Find how the samples of a page become colors.
 
     A mask or alpha decides alone: with them, black may be the color of a roof, and not nodata (GDAL RFC 15).
@@ -32,6 +38,8 @@ def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions,
         the value of masked pixels, by default what GDAL_NODATA (tag 42113) says, unless there is a mask or alpha.
     masked : bool
         Whether the page has a mask.
+    beside : float, optional
+        The value of masked pixels that a file beside the image has, which comes before the tag.
 
     Raises
     ------
@@ -42,7 +50,7 @@ def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions,
     """
     bits = page.bitspersample if isinstance(page.bitspersample, int) else None  # 5-6-5 bits come spread to 8
     expand, dtype = expansion(np.dtype(page.dtype), bits)
-    n_samples, convert, converted = _photometry(page, name, dtype)
+    n_samples, convert, converted = _photometry(page, name, dtype, options.indices)
     if page.photometric == PHOTOMETRIC.PALETTE and convert:
         dtype = np.dtype(np.uint8)
     n_colors = 3 if convert and convert is not _inverted else n_samples
@@ -54,19 +62,21 @@ def interpretation_of(page: tifffile.TiffPage, name: str, options: ImageOptions,
             f"{name}: alpha is {alpha + 1}; colors are converted of samples 1 to {n_samples}, choose one behind them"
         )
     alpha_band = None if alpha is None else alpha + n_colors - n_samples
-    nodata = options.nodata
-    if nodata is None and alpha is None and not masked:
-        nodata = _nodata(page)
+    bands = chosen_bands(n_colors + page.samplesperpixel - n_samples, alpha_band, options.bands, name)
+    told = tuple(range(n_samples) if convert else (band for band in bands if band != alpha))
+    boxes = options.boxes
+    if boxes is None and alpha is None and not masked:
+        boxes = alike(nodata_of(page) if beside is None else beside)
     return Interpretation(
         n_samples=n_samples,
         expand=expand,
         convert=convert,
         stored=np.dtype(page.dtype),
         dtype=dtype,
-        bands=chosen_bands(n_colors + page.samplesperpixel - n_samples, alpha_band, options.bands, name),
+        bands=bands,
         alpha=alpha,
         associated=_is_associated(page, extras, alpha, n_samples),
-        nodata=sample_value(nodata, np.dtype(page.dtype)),
+        nodata=Nodata.of(boxes or (), told, np.dtype(page.dtype), name),
         floats=np.dtype(page.dtype).kind == "f",
         converted=converted,
     )
@@ -79,7 +89,7 @@ def _is_associated(page: tifffile.TiffPage, extras: tuple, alpha: int | None, n_
     return extras[alpha - n_samples] == EXTRASAMPLE.ASSOCALPHA and page.photometric != PHOTOMETRIC.PALETTE
 
 
-def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[int, Convert | None, bool]:
+def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype, indices: bool) -> tuple[int, Convert | None, bool]:
     """Return the samples of a color, how they become colors, and whether these are sRGB then."""
     photometric, n_samples = page.photometric, page.samplesperpixel
     n_extra = len(page.extrasamples or ())
@@ -95,7 +105,7 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[in
     if photometric == PHOTOMETRIC.MINISWHITE:
         return n_color, _inverted, False
     if photometric == PHOTOMETRIC.PALETTE:
-        return 1, _palette(page, name, dtype), False
+        return 1, None if indices else _palette(page, name, dtype), False
     if photometric == PHOTOMETRIC.YCBCR and n_color == 3:
         if decodes_colors(page):
             return 3, None, False
@@ -111,12 +121,11 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> tuple[in
     )
 
 
-def _nodata(page: tifffile.TiffPage) -> float | None:
+def nodata_of(page: tifffile.TiffPage) -> float | None:
     """Return the value of GDAL_NODATA (tag 42113), or None where there is none, or it is no number."""
     text = str(page.tags.valueof("GDAL_NODATA")).strip(" \0").replace(",", ".")  # as some countries write it
-    for number in (int, float):  # 64 bits do not fit a float
-        with contextlib.suppress(ValueError):
-            return number(text)
+    with contextlib.suppress(ValueError):
+        return read_number(text)
     return None
 
 
@@ -124,12 +133,22 @@ def _inverted(samples: np.ndarray) -> np.ndarray:
     return -samples if samples.dtype.kind == "f" else ~samples
 
 
-def _palette(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> Convert:
-    """Look colors up in the ColorMap (tag 320), whose 16-bit values hold 8 bits: times 257, times 256, or as they are."""
+def color_map(page: tifffile.TiffPage) -> np.ndarray | None:
+    """Return the colors (N, 3) of ColorMap (tag 320), whose 16-bit values hold 8 bits: times 257, times 256, or as they are."""
     table = page.colormap
-    if table is None or dtype.kind != "u" or table.shape[1] < 1 << page.bitspersample:
-        raise UnsupportedImageError(f"{name}: a palette image without a whole color map; the file is damaged")
-    colors = (table if table.max() < 256 else table >> 8).astype(np.uint8).T
+    return None if table is None else (table if table.max() < 256 else table >> 8).astype(np.uint8).T
+
+
+def _palette(page: tifffile.TiffPage, name: str, dtype: np.dtype) -> Convert:
+    """Look colors up in the ColorMap (tag 320)."""
+    if dtype.kind != "u":
+        raise UnsupportedImageError(
+            f"{name}: a palette image whose samples are {page.dtype} is not supported; convert it first"
+        )
+    there, wanted = page.tags[COLOR_MAP].count if COLOR_MAP in page.tags else 0, 3 << page.bitspersample
+    if there < wanted or (colors := color_map(page)) is None:
+        has = f"has {there} of {wanted} values" if there else "is missing or cannot be read"
+        raise UnsupportedImageError(f"{name}: a palette image without a whole color map: ColorMap (tag {COLOR_MAP}) {has}")
     spread = np.linspace(0, full_value(dtype), 1 << page.bitspersample).round().astype(np.intp)  # where samples are expanded to
     lookup = np.zeros((int(full_value(dtype)) + 1, 3), np.uint8)
     lookup[spread] = colors[: len(spread)]

@@ -13,9 +13,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from ...errors import ImageReadError, MemoryBudgetError, UnsupportedImageError
+from ...errors import ImageReadError, MemoryBudgetError
 from ..image import MaskedPixels
 from ..tiles import TileGrid, Window
+from .checks import check_kind, lacks, named
 from .file import SharedFile, damage
 from .lerc import LERC, PARAMETERS, decode_lerc
 from .ycbcr import APERIO_RGB, APERIO_YCBCR, Subsampling
@@ -29,7 +30,6 @@ STREAMS: dict[int, Callable[[io.BytesIO], Any]] = {
     50001: WebPImageFile,
 }
 LARGER = 4
-SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floats", 4: "untyped", 5: "complex integers", 6: "complex floats"}
 
 
 class Segments:
@@ -59,7 +59,7 @@ class Segments:
     def __init__(self, file: SharedFile, page: tifffile.TiffPage, budget: int | None):
         self.name, self.page, self._file = file.name, page, file
         with damage(self.name, "not a sound TIFF"):
-            self._check_kind()
+            check_kind(page, self.name)
             self._planes, _, height, width, samples = map(int, page.shaped)
             self.shape, self.dtype = (height, width, self._planes * samples), np.dtype(page.dtype)
             self.tile = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else None
@@ -75,26 +75,15 @@ class Segments:
             not (offset or size) for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False)
         )
 
-    def _check_kind(self) -> None:
-        page = self.page
-        if page.dtype is None or np.dtype(page.dtype).kind not in "buif":
-            kind = SAMPLE_FORMATS.get(page.sampleformat, f"of format {page.sampleformat}")
-            raise UnsupportedImageError(
-                f"{self.name}: samples are {kind} of {page.bitspersample} bits, which are not supported; convert it first"
-            )
-        if page.shaped[1] != 1 or page.size == 0 or page.samplesperpixel < 1:
-            raise UnsupportedImageError(f"{self.name}: page has shape {page.shape}; expected a flat image, not empty")
-        if page.compression == tifffile.COMPRESSION.OJPEG:
-            raise UnsupportedImageError(f"{self.name}: old-style JPEG (compression 6) is not supported; convert it first")
-        if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
-            codec = getattr(page.compression, "name", page.compression)
-            raise UnsupportedImageError(f"{self.name}: compression {codec} is not supported, convert it first")
-
     def _check_offsets(self) -> None:
         page, expected = self.page, len(self.grid) * self._planes
-        if min(len(page.dataoffsets), len(page.databytecounts)) < expected:
-            n_offsets = len(page.dataoffsets)
-            raise ImageReadError(f"{self.name}: {n_offsets} offsets for {expected} {self.kind}s; the file is damaged")
+        offsets, sizes = (324, 325) if self.tile else (273, 279)
+        if (n_offsets := len(page.dataoffsets)) < expected:
+            reason = "the file is damaged" if n_offsets else f"{named(offsets)} is missing or cannot be read"
+            raise ImageReadError(f"{self.name}: {n_offsets} offsets for {expected} {self.kind}s; {reason}")
+        if (n_sizes := len(page.databytecounts)) < expected:
+            has = f"has {n_sizes} values" if sizes in page.tags else "is missing"
+            raise ImageReadError(f"{self.name}: {named(sizes)} {has}, for {expected} {self.kind}s")
         if not all(isinstance(n, int) and n >= 0 for n in (*page.dataoffsets, *page.databytecounts)):
             raise ImageReadError(f"{self.name}: {self.kind} offsets or byte counts are no numbers; the file is damaged")
 
@@ -193,7 +182,7 @@ class Segments:
     def _decode(self, index: int) -> np.ndarray:
         """Return a tile or strip, cut to the image."""
         place = self.grid[index]
-        with damage(self.name, f"{self.kind} {index} is corrupt"):
+        with damage(self.name, f"{self.kind} {index} is corrupt{lacks(self.page)}"):
             if self._subsampling:
                 encoded = [self._bytes(number) for number in self._numbers(index)]
                 pixels = self._subsampling.decode(encoded, self.grid.tile if self.tile else place[2:])

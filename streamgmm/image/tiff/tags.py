@@ -19,6 +19,7 @@ from ..metadata import (
     GEOKEYS,
     ICC,
     INCH,
+    LIMIT,
     LONG,
     NONE,
     ORIENTATION,
@@ -33,6 +34,7 @@ from ..metadata import (
     Metadata,
     is_resolution,
     is_rgb_profile,
+    parsed,
     srgb_profile,
 )
 
@@ -78,7 +80,6 @@ PER_CENTIMETER = {"Å": 1e8, "nm": 1e7, "mm": 10.0, "cm": 1.0, "m": 0.01, "in": 
 # The second has a Greek letter, the third is how ImageJ escapes it.
 PER_CENTIMETER |= dict.fromkeys(("µm", "\u03bcm", "\\u00B5m", "um", "micron", "microns"), 1e4)
 
-TAG_LIMIT = 16 << 20
 COLOR_MAP = 320
 
 
@@ -126,7 +127,7 @@ def carried_over(page: tifffile.TiffPage, *, colors_converted: bool) -> Metadata
 
 def _value(tag: tifffile.TiffTag, dtype: int, others: tuple[int, ...], least: int) -> Any:
     """Read a tag of limited size: text, a tuple of numbers, or bytes as they are, since GeoKeyDirectory points into them."""
-    if tag.dtype not in (dtype, *others) or tag.count < least or tag.valuebytecount > TAG_LIMIT:
+    if tag.dtype not in (dtype, *others) or tag.count < least or tag.valuebytecount > LIMIT:
         raise ValueError(f"{tag.count} values of type {tag.dtype}")
     if tag.code in TEXT:
         if re.search(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]", tag.value):
@@ -162,7 +163,7 @@ def _checked(code: int, value: Any) -> Any:
 
 def _of_dataset(xml: bytes) -> tuple[bytes, bool]:
     """Return GDAL_METADATA without items of bands and of how pixels are stored, and whether there were any of bands."""
-    root = _parsed(xml.rstrip(b"\0"))
+    root = parsed(xml.rstrip(b"\0"))
     items = [item for item in root if "sample" not in item.attrib]
     of_bands = len(items) < len(root)
     items = [item for item in items if item.get("domain") != "IMAGE_STRUCTURE"]
@@ -172,12 +173,6 @@ def _of_dataset(xml: bytes) -> tuple[bytes, bool]:
         root[:] = items
         xml = ElementTree.tostring(root, encoding="unicode").encode() + b"\0"
     return xml, of_bands
-
-
-def _parsed(xml: bytes) -> ElementTree.Element:
-    if b"<!DOCTYPE" in xml:  # neither GDAL nor OME write one, and entities may grow without bounds
-        raise ValueError("XML with a document type")
-    return ElementTree.fromstring(xml)
 
 
 def _resolution(page: tifffile.TiffPage, program: str | None, description: str) -> tuple[tuple[float, float] | None, int]:
@@ -203,7 +198,7 @@ def _per_centimeter(program: str | None, description: str, resolution: Any) -> I
     known: Any
     if program == "Aperio" and (known := re.search(r"\|\s*MPP\s*=\s*([^|\s]+)", description)):
         yield from 2 * [1e4 / float(known[1])]
-    elif program == "OME-XML" and (known := _parsed(description.encode()).find(".//{*}Pixels")) is not None:
+    elif program == "OME-XML" and (known := parsed(description.encode()).find(".//{*}Pixels")) is not None:
         for size in ("PhysicalSizeX", "PhysicalSizeY"):
             yield PER_CENTIMETER[known.get(f"{size}Unit", "µm")] / float(known.get(size) or 0)
     elif program == "ImageJ" and (known := re.search(r"^unit=(.*?)\s*$", description, re.MULTILINE)):

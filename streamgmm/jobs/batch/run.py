@@ -32,6 +32,11 @@ class Batch(EachOptions, BatchOptions):
 
     pairs: list[Pair]
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.keep_values and (self.shared_palette is not None or self.model is not None):
+            raise OptionError("keep-values excludes shared-palette and model: values are not those of a model; choose one")
+
 
 @flat(Batch)
 def batch(given: Batch) -> Iterator[FileReport]:

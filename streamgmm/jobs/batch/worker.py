@@ -6,13 +6,13 @@ import os
 import queue
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from logging.handlers import QueueHandler
 from pathlib import Path
 from typing import Literal
 
 from ...errors import OutputError, StreamGMMError
-from ...options import FitOptions, JobOptions, WriteOptions
+from ...options import ClassMapOptions, FitOptions, JobOptions, WriteOptions
 from ...system.files import output_errors
 from ...system.limits import peak_memory, reset_peak_memory
 from ...system.mark import is_own
@@ -23,7 +23,7 @@ Messages = list[logging.LogRecord]
 
 
 @dataclass(frozen=True)
-class EachOptions(JobOptions, WriteOptions, FitOptions):
+class EachOptions(JobOptions, WriteOptions, ClassMapOptions, FitOptions):
     """What is asked of each file."""
 
 
@@ -71,6 +71,8 @@ class FileReport:
         Of the process that worked on it, while it did.
     iterations, converged, psnr_db
         As in :class:`streamgmm.jobs.report.Report`.
+    dropped : list of str
+        As in :class:`streamgmm.jobs.report.Report`.
     fingerprint : str or None
         As in the Software (tag 305) of the output.
     error : str or None
@@ -86,6 +88,7 @@ class FileReport:
     iterations: int | None = None
     converged: bool | None = None
     psnr_db: float | None = None
+    dropped: list[str] = field(default_factory=list)
     fingerprint: str | None = None
     error: str | None = None
     exit_code: int = 0
@@ -114,6 +117,7 @@ def make(given: FileJob) -> tuple[FileReport, Messages]:
                 iterations=report.iterations,
                 converged=report.converged,
                 psnr_db=report.psnr_db,
+                dropped=report.dropped,
                 fingerprint=given.fingerprint,
             )
         except Exception as error:

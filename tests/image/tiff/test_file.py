@@ -120,6 +120,15 @@ def test_a_truncated_directory_is_refused(path):
             UnsupportedImageError,
             r"a\.tif: of a kind that is not supported \(rare\); convert it",
         ),
+        (
+            ImportError("no codec of this name"),
+            UnsupportedImageError,
+            r"a\.tif: of a kind that is not supported \(no codec of this name\); convert it",
+        ),
+        (RuntimeError("Unsupported JPEG process"), UnsupportedImageError, r"a\.tif: of a kind that is not supported \(Unsup"),
+        (ValueError("arithmetic coding is not implemented"), UnsupportedImageError, r"a\.tif: of a kind that is not supported"),
+        (RuntimeError("Unsupported marker type 0x05"), ImageReadError, r"a\.tif: strip 3 is corrupt \(Unsupported marker"),
+        (TypeError("'>' not supported between these"), ImageReadError, r"a\.tif: strip 3 is corrupt \('>' not"),
         (OptionError("as it is"), OptionError, r"^as it is$"),
     ],
 )
@@ -133,3 +142,17 @@ def test_whatever_is_raised_is_an_error_in_one_line(raised, becomes, message):
 def test_what_is_no_error_goes_through(left):
     with pytest.raises(left), damage("a.tif", "strip 3 is corrupt"):
         raise left
+
+
+def test_files_that_belong_together_are_checked_and_closed_together(path, tmp_path):
+    other = write_tiff(tmp_path / "other.tif", smooth(20, 30))
+    before = n_open_files()
+    with closing(SharedFile(path)) as file:
+        beside = file.also(other)
+        assert file.holding(beside.tiff.pages.first) is beside
+        assert file.holding(file.tiff.pages.first) is file
+        file.check_unchanged()
+        os.utime(other, ns=(1, 1))
+        with pytest.raises(ImageReadError, match=r"other\.tif: changed while it was read"):
+            file.check_unchanged()
+    assert n_open_files() == before

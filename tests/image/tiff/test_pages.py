@@ -244,6 +244,102 @@ def test_a_page_of_other_bands_or_shape_is_no_level(other, tmp_path):
     assert len(all_pages(path)) == 2
 
 
+# --- Channels that are pages, and their levels behind all of them
+
+
+def gray(number, height=HEIGHT, width=WIDTH):
+    return picture(number, height, width)[..., 0]
+
+
+def rows_of(n_channels, *sizes):
+    """Pictures of each channel, all of a size in a row, the rows by falling size."""
+    return [[gray(10 * level + channel, *size) for channel in range(n_channels)] for level, size in enumerate(sizes)]
+
+
+def said(kind):
+    """What QPTIFF writes of a page."""
+    xml = f"<PerkinElmer-QPI-ImageDescription><ImageType>{kind}</ImageType></PerkinElmer-QPI-ImageDescription>"
+    return {"description": f"<?xml version='1.0'?>{xml}"}
+
+
+def qptiff(path, rows, *, told=True, thumbnail=True, strips=0, **options):
+    """Write a slide as PerkinElmer does: channels, a thumbnail in color, rows of levels, overview and label."""
+    kinds = ["FullResolution", *["ReducedResolution"] * (len(rows) - 1)]
+    pages = [[(page, TILED | said(kind) if told else TILED) for page in row] for row, kind in zip(rows, kinds, strict=True)]
+    for row in pages[len(rows) - strips :]:
+        row[:] = [(page, {"compression": "deflate"} | said("ReducedResolution")) for page, _ in row]
+    small = [(picture(90, 24, 32), said("Thumbnail") if told else {})] if thumbnail else []
+    glass = [(picture(91, 20, 60), said("Overview")), (picture(92, 30, 20), said("Label"))] if told else []
+    return write_pages(path, [*pages[0], *small, *(page for row in pages[1:] for page in row), *glass], **options)
+
+
+HALVES = [(HEIGHT, WIDTH), (HEIGHT // 2, WIDTH // 2), (HEIGHT // 4, WIDTH // 4)]
+
+
+@pytest.mark.parametrize("how", [{}, {"told": False}, {"thumbnail": False}, {"told": False, "thumbnail": False}, {"strips": 1}])
+@pytest.mark.parametrize("n_channels", [2, 5])
+def test_each_channel_has_its_own_levels(n_channels, how, tmp_path):
+    rows = rows_of(n_channels, *HALVES)
+    path = qptiff(tmp_path / "in.qptiff", rows, bigtiff=True, **how)
+    for channel in range(n_channels):
+        assert levels(path, page=channel) == sizes([row[channel] for row in rows])
+        for level, row in enumerate(rows):
+            check_read(row[channel][..., None], path, page=channel, level=level)
+    check_read(rows[0][0][..., None], path)
+    with tifffile.TiffFile(path) as tiff:
+        n_pages = len(tiff.pages)
+    assert [len(pixels) for pixels in all_pages(path)] == n_channels * [HEIGHT]
+    check_read(rows[1][1][..., None], path, page=n_channels + how.get("thumbnail", True) + 1)
+    with pytest.raises(OptionError, match=f"there is no page {n_pages}"):
+        open_image(path, page=n_pages)
+
+
+def test_a_slide_in_color_has_levels_in_strips_and_no_thumbnail_among_them(tmp_path):
+    group = pyramid(0)
+    kinds = [TILED | said("FullResolution"), said("ReducedResolution"), said("ReducedResolution")]
+    pages = list(zip(group, kinds, strict=True))
+    path = write_pages(tmp_path / "in.qptiff", [pages[0], (picture(9, 24, 32), said("Thumbnail")), *pages[1:]])
+    assert levels(path) == sizes(group)
+    assert len(all_pages(path)) == 1
+
+
+def test_reduced_rows_in_strips_are_levels_where_they_say_so(tmp_path):
+    """NewSubfileType 1, as OME-TIFF and others have it."""
+    rows = rows_of(3, *HALVES)
+    reduced = [(page, {"subfiletype": REDUCED}) for row in rows[1:] for page in row]
+    path = write_pages(tmp_path / "in.tif", [*((page, {}) for page in rows[0]), *reduced])
+    for channel in range(3):
+        check_read(rows[2][channel][..., None], path, page=channel, level=2)
+
+
+def test_rows_that_say_nothing_and_are_in_strips_are_images(tmp_path):
+    rows = rows_of(2, *HALVES)
+    path = write_pages(tmp_path / "in.tif", [(page, {}) for row in rows for page in row])
+    assert len(all_pages(path)) == 6
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_levels_behind_the_last_of_several_images_are_its_own(n, tmp_path):
+    images, (last, *reduced) = [picture(10 * i) for i in range(1, n)], pyramid(0)
+    path = write_pages(tmp_path / "in.tif", [(pixels, TILED) for pixels in (*images, last, *reduced)])
+    assert [levels(path, page=page) for page in range(n)] == [*(n - 1) * [sizes([last])], sizes([last, *reduced])]
+
+
+def test_a_row_that_is_cut_off_gives_nobody_levels(tmp_path):
+    rows = rows_of(3, *HALVES)
+    rows[2].pop()
+    path = qptiff(tmp_path / "in.qptiff", rows, thumbnail=False)
+    assert [levels(path, page=page) for page in range(3)] == 3 * [sizes([row[0] for row in rows[:2]])]
+
+
+def test_damage_behind_the_channels_does_not_spoil_them(tmp_path):
+    rows = rows_of(3, *HALVES)
+    path = break_page(qptiff(tmp_path / "in.qptiff", rows, thumbnail=False), 5)
+    check_read(rows[0][1][..., None], path, page=1)
+    with pytest.raises(OptionError, match=r"level is 1; page 1 has 0 \(128 x 96\)"):
+        open_image(path, page=1, level=1)
+
+
 # --- What GDAL writes
 
 

@@ -106,14 +106,14 @@ def test_a_palette_too_short_is_refused(tmp_path):
     colormap = (color_table(256).T * 257).astype(np.uint16)
     write(path := tmp_path / "in.tif", noise(1, np.uint8)[..., 0], photometric="palette", colormap=colormap)
     with_tags(path, {320: tuple(colormap[:, :16].ravel().tolist())})
-    with pytest.raises(UnsupportedImageError, match=r"in\.tif: .*color map"):
+    with pytest.raises(UnsupportedImageError, match=r"a whole color map: ColorMap \(tag 320\) has 48 of 768 values"):
         open_image(path)
 
 
 def test_a_palette_without_its_colors_is_refused(tmp_path):
     path = write_tiff(tmp_path / "image.tif", smooth(32, 32, 1))
     with_tags(path, {"PhotometricInterpretation": 3})
-    with pytest.raises(UnsupportedImageError, match=r"image\.tif: a palette image without a whole color map; .* damaged"):
+    with pytest.raises(UnsupportedImageError, match=r"without a whole color map: ColorMap \(tag 320\) is missing"):
         open_image(path)
 
 

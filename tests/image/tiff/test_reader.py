@@ -11,13 +11,14 @@ import tifffile
 from PIL import Image
 
 import streamgmm
-from streamgmm.errors import ImageReadError, OptionError
+from streamgmm.errors import ImageReadError, OptionError, UnsupportedImageError
 from streamgmm.image.open import open_image
 from streamgmm.image.tiff.reader import open_file
+from streamgmm.image.tiles import Window
 from streamgmm.options import ReadOptions
 
 from ...conftest import shared_file
-from ...images import n_open_files, pixels_of, read, smooth, write_tiff
+from ...images import n_open_files, pixels_of, read, smooth, whole, write_tiff
 
 HEIGHT, WIDTH = 75, 90
 
@@ -58,6 +59,7 @@ def test_a_tiff_describes_itself(tmp_path):
         "masked_by": [],
         "page": 0,
         "pages": 1,
+        "dropped": [],
         "levels": [f"{WIDTH} x {HEIGHT}"],
     }
 
@@ -127,6 +129,83 @@ def test_a_tiff_keeps_no_pixels_and_knows_its_file(tmp_path):
         path.write_bytes(path.read_bytes() + b"more")
         with pytest.raises(ImageReadError, match=r"image\.tif: changed while it was read; run again when it is whole"):
             image.check_unchanged()
+
+
+# --- Pages that are fitted together
+
+
+def write_pages(path, pages):
+    with tifffile.TiffWriter(path) as writer:
+        for pixels, options in pages:
+            colors = {"photometric": "rgb" if pixels.ndim == 3 else "minisblack", "metadata": None}
+            writer.write(pixels, **colors | options)
+    return path
+
+
+def opened(path):
+    images = open_file(path, ReadOptions(all_pages=True), None)
+    for image in images:
+        image.close()
+    return images
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1)])
+def test_gray_pages_beside_colors_are_colors(order, tmp_path):
+    """As scans mix them: bilevel, gray, gray from white to black, RGB."""
+    color, gray = smooth(HEIGHT, WIDTH, seed=1), smooth(50, 60, 1, seed=2)[..., 0]
+    packed = {"compression": "packbits", "rowsperstrip": 10}
+    pages = [(gray > 128, packed), (color, {}), (gray, {}), (255 - gray, {"photometric": "miniswhite"})]
+    expected = [np.repeat(pixels[..., None], 3, axis=-1) for pixels in ((gray > 128) * np.uint8(255), gray, gray)]
+    expected.insert(1, color)
+    path = write_pages(tmp_path / "in.tif", [pages[i] for i in order])
+    images = open_file(path, ReadOptions(all_pages=True), None)
+    for image, i in zip(images, order, strict=True):
+        assert (image.shape, image.units) == (expected[i].shape, (1.0, 0.0))
+        np.testing.assert_array_equal(whole(image).pixels, expected[i])
+        np.testing.assert_array_equal(image.read(Window(3, 5, 20, 30)).pixels, expected[i][3:23, 5:35])
+    images[0].close()  # they share a file
+    np.testing.assert_array_equal(read(path, page=order.index(2)).pixels, gray[..., None])  # by itself it has one band
+    report = quantize(path, tmp_path / "out.tif", all_pages=True)
+    assert len(report.model["means"][0]) == 3
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        assert [page.shape for page in tiff.pages] == [expected[i].shape[:2] for i in order]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ((smooth(40, 50, 1, np.uint16)[..., 0], {}), "bands are 1, those of page 0 are 3"),
+        ((smooth(40, 50, 2), {"photometric": "minisblack", "planarconfig": "contig"}), "bands are 2, those of page 0 are 3"),
+        ((smooth(40, 50).astype(np.float32), {}), "samples are float32, those of page 0 are uint8"),
+    ],
+)
+def test_pages_of_other_kinds_are_named(other, said, tmp_path):
+    path, before = write_pages(tmp_path / "mixed.tif", [(smooth(40, 50), {}), (smooth(40, 50), {}), other]), n_open_files()
+    with pytest.raises(
+        UnsupportedImageError, match=rf"mixed\.tif, page 2: {said}; take pages of one kind, one by one with --page"
+    ):
+        quantize(path, tmp_path / "out.tif", all_pages=True)
+    assert n_open_files() == before
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_gray_beside_three_bands_of_no_color_is_no_color(tmp_path):
+    bands = (smooth(40, 50), {"photometric": "minisblack", "planarconfig": "contig"})
+    path = write_pages(tmp_path / "in.tif", [bands, (smooth(40, 50, 1)[..., 0], {})])
+    with pytest.raises(UnsupportedImageError, match="page 1: bands are 1, those of page 0 are 3"):
+        opened(path)
+
+
+def test_damage_in_one_of_all_pages_is_said_of_that_page(tmp_path):
+    path = write_pages(tmp_path / "in.tif", [(smooth(40, 50, seed=i), {"compression": "deflate"}) for i in range(3)])
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[1].dataoffsets[0]
+    data = bytearray(path.read_bytes())
+    data[offset + 20 : offset + 60] = bytes(40)
+    path.write_bytes(data)
+    with pytest.raises(ImageReadError, match=r"in\.tif, page 1: strip 0 is corrupt"):
+        quantize(path, tmp_path / "out.tif", all_pages=True)
+    assert quantize(path, tmp_path / "out.tif").input == str(path)
 
 
 # --- Of the collection

@@ -94,7 +94,7 @@ def space_of(image):
 def labels_task(image, labelers, output="palette", **options):
     mixture, masked = mixture_of(image), image.maskable
     given, palette = OutputOptions(tile_size=32, output=output, **options), palette_of(mixture)
-    specs = [image_spec(image, palette, masked, given), confidence_spec(image, masked, given)]
+    specs = [image_spec(image, palette, len(palette) if masked else None, given), confidence_spec(image, masked, given)]
     layers = tuple(Layer(label, spec, 5) for label, spec in zip(labelers(mixture), specs, strict=False))
     return LabelTiles(mixture.space, Blocks([image]).dtype, layers, Display.of(mixture))
 
