@@ -70,7 +70,7 @@ def _exponentials(logp, top, total, active):
     for k in range(logp.shape[0]):
         matters = 0
         for i in range(logp.shape[1]):
-            matters += logp[k, i] > top[i] + NEGLIGIBLE
+            matters += logp[k, i] - top[i] > NEGLIGIBLE  # top + NEGLIGIBLE is top where that is beyond -2^30
         active[k] = matters
         if matters == 0:
             continue

@@ -272,3 +272,16 @@ def test_clusters_are_those_of_pixels_however_far_outside_of_their_range(ranges,
     found, apart, _ = clusters(far.accumulate, replace(start, means=start.means * ranges, space=space))
     np.testing.assert_array_equal(found.responsibilities, expected.responsibilities)
     np.testing.assert_allclose(apart.means / ranges, near.means, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_bands", [3, 16, 40, 200])
+def test_every_pixel_belongs_to_a_cluster_in_however_many_bands(n_bands):
+    """Densities are far below what float32 holds a difference of 30 beside."""
+    pixels = np.random.default_rng(n_bands).integers(0, 1 << 16, (400, n_bands)).astype(np.uint16)
+    table = ColorTable.of(pixels)
+    start = start_for(table, 3)
+    statistics, hard, _ = clusters(table.accumulate, start)
+    assert statistics.responsibilities.sum() == 400
+    distances = ((table.values[:, None] - hard.means) ** 2).sum(axis=2)
+    expected = np.bincount(distances.argmin(axis=1), minlength=3)
+    assert np.abs(statistics.responsibilities - expected).max() <= 2  # of the means before the last step
