@@ -135,6 +135,15 @@ def test_nodata_is_what_a_sample_can_have(value, dtype, low, high):
     assert found == (None if low is None else Nodata((((low, high),),), (0,)))
 
 
+@pytest.mark.parametrize("text", ["nan", "-nan", "NaN", "-1.#IND", "1.#QNAN", "nan(0x7ff)"])
+def test_no_number_is_known_however_a_program_writes_it(text, tmp_path):
+    pixels = with_nodata(np.float32, np.nan, bands=1)
+    path = write_tiff(tmp_path / "in.tif", pixels, extratags=[(42113, 2, None, text)])
+    with closing(open_image(path)) as image:
+        assert image.info()["masked_by"] == ["nodata nan", "NaN"]
+        assert image.metadata.dropped == ()
+
+
 # --- Several values, ranges, and one for each band ---
 
 

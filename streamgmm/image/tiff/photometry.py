@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import math
+import re
 from functools import partial
 
 import imagecodecs
@@ -19,6 +21,8 @@ from .ycbcr import APERIO_RGB, APERIO_YCBCR, FromYCbCr, decodes_colors
 log = logging.getLogger(__name__)
 
 COLOR_MAP = 320
+# What C libraries write for numbers that are none, as in -1.#IND and nan(0x7ff); GDAL reads the former, too.
+NAN = re.compile(r"[+-]?(nan|1\.#(ind|qnan|snan))", re.IGNORECASE)
 
 
 def interpretation_of(
@@ -124,6 +128,8 @@ def _photometry(page: tifffile.TiffPage, name: str, dtype: np.dtype, indices: bo
 def nodata_of(page: tifffile.TiffPage) -> float | None:
     """Return the value of GDAL_NODATA (tag 42113), or None where there is none, or it is no number."""
     text = str(page.tags.valueof("GDAL_NODATA")).strip(" \0").replace(",", ".")  # as some countries write it
+    if NAN.match(text):
+        return math.nan
     with contextlib.suppress(ValueError):
         return read_number(text)
     return None
