@@ -294,7 +294,7 @@ KINDS: dict[str, Kind] = {
         slide(),
         by_openslide,
         carries={"microns per pixel": SAME},
-        dropped=("ImageDescription (Aperio)",),
+        dropped=("1 smaller picture of pages", "ImageDescription (Aperio)"),
         suffix=".svs",
     ),
     "slide: generic tiles": Kind(

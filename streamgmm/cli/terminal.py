@@ -63,7 +63,7 @@ def best_effort():
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free, for processes of a batch, too
     before = sys.stderr
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         sys.stderr = stream = _BestEffort(before or nowhere)

@@ -65,33 +65,13 @@ class ArrayImage:
             self._masked = np.asarray(np.ma.getmaskarray(samples).any(axis=-1))
         self._samples = np.ma.getdata(samples)
         self._stored = samples.dtype.newbyteorder("=")
-        expand, dtype = expansion(self._stored)
-        n_bands = samples.shape[2]
-        alpha = asked_alpha(options.alpha, alpha, n_bands, name)
-        bands = chosen_bands(n_bands, alpha, options.bands, name)
-        told = tuple(band for band in bands if band != alpha)
-        boxes = options.boxes
-        if boxes is None and alpha is None:
-            boxes = alike(nodata)
-        self._interpretation = Interpretation(
-            n_samples=n_bands,
-            expand=expand,
-            convert=None,
-            stored=self._stored,
-            dtype=dtype,
-            bands=bands,
-            alpha=alpha,
-            associated=False,
-            nodata=Nodata.of(boxes or (), told, self._stored, name),
-            floats=self._stored.kind == "f",
-            converted=False,
-        )
+        self._interpretation = _interpretation(self._stored, samples.shape[2], options, alpha, nodata, name)
         found = self._interpretation.nodata
         self.name, self.kind, self.state = name, kind, state
         self.metadata = replace(metadata or Metadata(), nodata=found.code if found else None)
         self.held = 0 if state is None else self._samples.nbytes
-        self.shape, self.dtype = (*samples.shape[:2], len(self._interpretation.bands)), dtype
-        self.pixel_bytes = self.shape[2] * dtype.itemsize
+        self.shape, self.dtype = (*samples.shape[:2], len(self._interpretation.bands)), self._interpretation.dtype
+        self.pixel_bytes = self.shape[2] * self.dtype.itemsize
         self.units = self._interpretation.units
         self.maskable = self._interpretation.maskable or self._masked is not None
 
@@ -116,3 +96,29 @@ class ArrayImage:
     def close(self) -> None:
         """Drop the pixels."""
         del self._samples
+
+
+def _interpretation(
+    stored: np.dtype, n_bands: int, options: ReadOptions, alpha: int | None, nodata: float | None, name: str
+) -> Interpretation:
+    """Find what bands of an array are, where a file says which is alpha and which value is nodata."""
+    expand, dtype = expansion(stored)
+    alpha = asked_alpha(options.alpha, alpha, n_bands, name)
+    bands = chosen_bands(n_bands, alpha, options.bands, name)
+    told = tuple(band for band in bands if band != alpha)
+    boxes = options.boxes
+    if boxes is None and alpha is None:
+        boxes = alike(nodata)
+    return Interpretation(
+        n_samples=n_bands,
+        expand=expand,
+        convert=None,
+        stored=stored,
+        dtype=dtype,
+        bands=bands,
+        alpha=alpha,
+        associated=False,
+        nodata=Nodata.of(boxes or (), told, stored, name),
+        floats=stored.kind == "f",
+        converted=False,
+    )

@@ -347,7 +347,7 @@ def test_options_from_a_file(here):
     resume = false
     tol = 1e-3
     min-psnr = 3
-    memory = "1GiB"
+    memory = "8GiB"
     report = "run.jsonl"
     """
     Path("night.toml").write_text(options, encoding="utf-8")
@@ -647,7 +647,7 @@ VALUES = {
     "strict": "false",
     "chunk-size": '"1MiB"',
     "threads": "1",
-    "memory": "1073741824",
+    "memory": "8589934592",
     "out-dir": '"elsewhere"',
     "suffix": '"-2.tif"',
     "recursive": "true",

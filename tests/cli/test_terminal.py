@@ -20,12 +20,12 @@ from streamgmm.errors import OutputError
 
 from ..conftest import random_mixture
 from ..images import PHOTO, smooth, write_tiff
-from .commands import COMMAND, ENVIRONMENT, leave, write_pages
+from .commands import COMMAND, ENVIRONMENT, leave
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    return write_pages(tmp_path_factory.mktemp("cli"))
+    return write_tiff(tmp_path_factory.mktemp("cli") / "in.tif", smooth(50, 60))
 
 
 # --- More, where it is asked for ---

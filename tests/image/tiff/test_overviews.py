@@ -160,7 +160,7 @@ def test_levels_are_of_the_first_page():
     Path("b.tif.ovr").rename("a.tif.ovr")
     assert len(described("a.tif", page=0)[0]["levels"]) == 3
     info, metadata = described("a.tif", page=1)
-    assert (info["levels"], metadata.dropped) == (["200 x 150"], ("a.tif.ovr",))
+    assert (info["levels"], metadata.dropped) == (["200 x 150"], ("a.tif.ovr", "page 0"))
 
 
 def test_levels_of_another_image_are_named():
@@ -169,7 +169,7 @@ def test_levels_of_another_image_are_named():
     picture()
     Path("b.tif.ovr").rename("a.tif.ovr")
     info, metadata = described("a.tif")
-    assert (info["levels"], metadata.dropped) == (["200 x 150"], ("a.tif.ovr",))
+    assert (info["levels"], metadata.dropped) == (["200 x 150"], ("a.tif.ovr", "page 0"))
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\0", b"no TIFF", "cut"], ids=["empty", "header", "text", "cut"])

@@ -187,9 +187,9 @@ def test_it_describes_itself_and_says_what_of_other_pages_is_dropped(tmp_path):
         info, metadata = image.info(), image.metadata
     assert (info["bands"], info["pages_as_bands"], info["segments"], info["pages"]) == (3, [1, 0, 3], 36, 4)
     assert metadata.description == "CD3"
-    assert metadata.dropped == ("ImageDescription of other pages", "PageName of other pages")
+    assert metadata.dropped == ("ImageDescription of other pages", "PageName of other pages", "page 2")
     with closing(open_image(path, pages_as_bands=(1,))) as image:
-        assert image.metadata.dropped == ()
+        assert image.metadata.dropped == ("pages 0, 2, 3",)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
