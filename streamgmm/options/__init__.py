@@ -256,6 +256,21 @@ class ClassMapOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompareOptions(Options):
+    """How samples of images that are compared become colors."""
+
+    display_range: "str | tuple[float, float]" = option(
+        "type", "Samples of A that are black and white, and of B where it has more than 8 bits.", metavar="LOW,HIGH"
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "display_range", read_display_range(self.display_range))
+        if self.display_range == "auto":
+            raise OptionError("display-range is auto; write type, or LOW,HIGH, as the report of quantize has it")
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchOptions(Options):
     """What is made of many inputs."""
 
