@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def compare(a: Path, b: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Tell how far B is from A: PSNR, Delta E and SSIM.
 
-    Delta E is the mean of CIE Delta E 2000. B may be an output that was made of A: options of what is read are those of A, and B
-    is read as its file says. Masked pixels do not count.
+    Delta E is the mean of CIE Delta E 2000. Masked pixels do not count. The options of what is read are those of A, as they
+    were given when B was made of it; B is read as its file says.
     """
     from ..jobs.compare import Compare, compare_images
 
