@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def compare(a: Path, b: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Tell how far B is from A: PSNR, Delta E and SSIM.
 
-    Delta E is the mean of CIE Delta E 2000. Masked pixels do not count. The options of what is read are those of A, as they
-    were given when B was made of it; B is read as its file says.
+    Delta E is the mean of CIE Delta E 2000. Masked pixels do not count. The options of what is read and shown are those of A,
+    as they were given when B was made of it. B is read as its file says, and shown by the same range where it has more than 8
+    bits; auto is the range of the type.
     """
     from ..jobs.compare import Compare, compare_images
 

@@ -85,9 +85,9 @@ def compare(given: Compare) -> Comparison:
     Parameters
     ----------
     a, b : path, or ndarray of shape (height, width[, bands])
-    display_range : "type" or (low, high)
-        Stored samples of ``a`` that are black and white, and of ``b`` where it has more than 8 bits. "type": those of integers
-        of up to 16 bits; others need a range.
+    display_range : "auto", "type" or (low, high)
+        Stored samples of ``a`` that are black and white, and of ``b`` where it has more than 8 bits. "auto" and "type": those
+        of the type, which integers of up to 16 bits have; others need a range.
     bands, nodata, alpha, page, level, indices
         As in :func:`streamgmm.open_image`, of ``a``; ``b`` is read as its file says. Where that is neither gray nor RGB,
         ``bands`` are those of both.

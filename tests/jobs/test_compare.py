@@ -2,6 +2,11 @@
 
 import json
 import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +24,12 @@ from streamgmm.errors import (
 
 from .. import naive
 from ..images import PHOTO, smooth, write_tiff
+
+
+def printed_by_process(program, *arguments):
+    """What a program prints in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(streamgmm.__file__).parents[1])}
+    return subprocess.check_output([sys.executable, "-c", program, *arguments], env=environment, encoding="utf-8")
 
 
 @pytest.fixture
@@ -126,6 +137,21 @@ def test_progress_is_told_and_cancels():
         streamgmm.compare(a, a, progress=lambda *_: False)
 
 
+@pytest.mark.slow
+def test_memory_does_not_depend_on_the_size(tmp_path):
+    tile, peaks = altered(smooth(512, 512)), []
+    program = "import sys, streamgmm; streamgmm.compare(*sys.argv[1:]); print(open('/proc/self/status').read())"
+    for side in (2048, 8192):
+        for name, pixels in (("a", tile), ("b", altered(tile))):
+            tiles = (pixels for _ in range((side // 512) ** 2))
+            options = {"tile": (512, 512), "photometric": "rgb", "compression": "deflate", "metadata": None}
+            tifffile.imwrite(tmp_path / name, tiles, shape=(side, side, 3), dtype=np.uint8, **options)
+        printed = printed_by_process(program, tmp_path / "a", tmp_path / "b")
+        peaks.append(int(re.search(r"VmHWM:\s+(\d+)", printed)[1]))
+    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < 320 << 10
+
+
 # --- Masks ---
 
 
@@ -214,9 +240,9 @@ def test_a_range_is_of_stored_samples_and_not_of_8_bits_of_b():
     assert streamgmm.compare(b, b, display_range=(0, 80)).psnr_db < 55  # of A alone
 
 
-def test_auto_is_no_range_of_a_comparison():
-    with pytest.raises(OptionError, match="display-range is auto; write type, or LOW,HIGH"):
-        streamgmm.compare(smooth(20, 20), smooth(20, 20), display_range="auto")
+def test_a_range_that_is_none_is_refused():
+    with pytest.raises(OptionError, match="display-range is 'none'; write auto, type, or LOW,HIGH"):
+        streamgmm.compare(smooth(20, 20), smooth(20, 20), display_range="none")
 
 
 # --- What cannot be compared ---
