@@ -75,7 +75,9 @@ class Difference:
     @property
     def ssim(self) -> float | None:
         """Mean SSIM over windows and channels, or None where there is no window without a masked pixel."""
-        return min(1.0, self.similarity / (CHANNELS * self.n_windows)) if self.n_windows else None
+        if not self.n_windows:
+            return None
+        return self.similarity / (CHANNELS * self.n_windows) if self.squared_error else 1.0  # but for rounding
 
 
 def difference(
