@@ -9,18 +9,20 @@ __version__ = "0.1.0"
 _HOMES = {
     "Mixture": "streamgmm.model.mixture",
     "apply": "streamgmm.jobs.apply",
+    "compare": "streamgmm.jobs.compare",
     "fit_image": "streamgmm.jobs.fit",
     "open_image": "streamgmm.image.open",
     "quantize": "streamgmm.jobs.quantize",
     "StreamGMMError": "streamgmm.errors",
 }
 
-__all__ = ["Mixture", "StreamGMMError", "apply", "fit_image", "open_image", "quantize"]
+__all__ = ["Mixture", "StreamGMMError", "apply", "compare", "fit_image", "open_image", "quantize"]
 
 if TYPE_CHECKING:
     from .errors import StreamGMMError
     from .image.open import open_image
     from .jobs.apply import apply
+    from .jobs.compare import compare
     from .jobs.fit import fit_image
     from .jobs.quantize import quantize
     from .model.mixture import Mixture

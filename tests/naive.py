@@ -179,3 +179,30 @@ def interleaved(color):
         for value in reversed(color):
             code += str(value >> bit & 1)
     return int(code, 2)
+
+
+def lab(levels):
+    """CIE Lab under D65 of colors (n, 3) in [0, 1], sRGB as in IEC 61966-2-1."""
+    light = np.array([[v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in color] for color in levels])
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    ratios = light @ to_xyz.T / to_xyz.sum(axis=1)
+    x, y, z = np.array([[t ** (1 / 3) if t > 216 / 24389 else (24389 / 27 * t + 16) / 116 for t in row] for row in ratios]).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
+def similarities(one, other, valid):
+    """SSIM of each window of 11 x 11 pixels, of images (height, width) in [0, 1], that has no masked pixel."""
+    distance = np.arange(-5, 6)
+    weights = np.exp(-(distance[:, None] ** 2 + distance**2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    found = []
+    for i in range(one.shape[0] - 10):
+        for j in range(one.shape[1] - 10):
+            window = slice(i, i + 11), slice(j, j + 11)
+            if not valid[window].all():
+                continue
+            x, y = one[window], other[window]
+            mx, my = (weights * x).sum(), (weights * y).sum()
+            vx, vy, xy = ((weights * p).sum() for p in ((x - mx) ** 2, (y - my) ** 2, (x - mx) * (y - my)))
+            found.append((2 * mx * my + 1e-4) * (2 * xy + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4)))
+    return np.array(found)

@@ -19,6 +19,7 @@ import click
 from ..errors import ImageReadError, OptionError, OutputError
 from ..options import BatchOptions, ClassMapOptions, FitOptions, ReadOptions, ResourceOptions, RunOptions, WriteOptions
 from ..system.files import check_output, is_stream, open_text, output_errors, read_text, write_text
+from .help import Command
 from .options import FILE, Numbers, named_in, options_of, start_of
 from .terminal import file_bar, is_watched, log_to_file, told_options
 
@@ -82,7 +83,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @options_of(BatchOptions)
 @click.option("--log-file", type=FILE, metavar="FILE", help="Append what happens to a file.")

@@ -15,6 +15,8 @@ from ..errors import ImageReadError, OptionError
 from ..options import ClassMapOptions, FitOptions, ImageOptions, OutputOptions, ReadOptions, ResourceOptions, RunOptions
 from ..system.files import check_output, is_stream, open_input, write_text
 from .batch import batch
+from .compare import compare
+from .help import HEADINGS, WIDEST, Group, Option
 from .options import FILE, named_in, options_of, start_of
 from .terminal import is_verbose, is_watched, progress_bars, say, told_options, verbose_option
 
@@ -30,14 +32,15 @@ EPILOG = (
 )
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST})
 @click.version_option(__version__, prog_name="streamgmm")
 def cli() -> None:
     """Quantize images of any size with Gaussian mixtures fitted to every pixel."""
 
 
-cli.add_command(batch)
-batch.epilog = EPILOG
+for command in (batch, compare):
+    cli.add_command(command)
+    command.epilog = EPILOG
 
 
 @cli.command(epilog=EPILOG)
@@ -58,7 +61,16 @@ def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: 
 
 @cli.command(epilog=EPILOG)
 @click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
-@click.option("-o", "--output", required=True, type=FILE, metavar="MODEL.json", help="The model file to write.")
+@click.option(
+    "-o",
+    "--output",
+    cls=Option,
+    heading=HEADINGS[OutputOptions],
+    required=True,
+    type=FILE,
+    metavar="MODEL.json",
+    help="The model file to write.",
+)
 @options_of(FitOptions, ReadOptions, RunOptions, ResourceOptions)
 @told_options
 def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None, quiet: bool, **options: Any) -> None:

@@ -10,6 +10,7 @@ import click
 
 from ..errors import ModelError, OptionError
 from ..options.fields import Options, flag_of, spec_of
+from .help import HEADINGS, Option
 
 FILE = click.Path(path_type=Path, readable=False)  # who reads it says better what is wrong
 
@@ -54,7 +55,11 @@ def suggested(error: click.NoSuchOption) -> click.UsageError:
 def options_of(*kinds: type[Options]) -> Callable:
     """Return the decorator that gives a command the options of some kinds."""
     decorators = [
-        each for kind in kinds for field in dataclasses.fields(kind) if not spec_of(field).hidden for each in _options(field)
+        each
+        for kind in kinds
+        for field in dataclasses.fields(kind)
+        if not spec_of(field).hidden
+        for each in _options(field, HEADINGS[kind])
     ]
 
     def decorate(command: Callable) -> Callable:
@@ -65,10 +70,10 @@ def options_of(*kinds: type[Options]) -> Callable:
     return decorate
 
 
-def _options(field: dataclasses.Field) -> list[Callable]:
+def _options(field: dataclasses.Field, heading: str) -> list[Callable]:
     """Return the option of a field, and flags that stand for one of its values."""
     spec, flag = spec_of(field), flag_of(field)
-    more: dict[str, Any] = {"help": spec.help, "metavar": spec.metavar}
+    more: dict[str, Any] = {"cls": Option, "heading": heading, "help": spec.help, "metavar": spec.metavar}
     if field.default is dataclasses.MISSING:
         more["required"] = True
     else:
@@ -88,7 +93,7 @@ def _options(field: dataclasses.Field) -> list[Callable]:
     if spec.alone is not None:
         more |= {"is_flag": False, "flag_value": spec.alone}
     values = [
-        click.option(name, field.name, flag_value=value, help=f"The same as {flag} {value}.")
+        click.option(name, field.name, cls=Option, heading=heading, flag_value=value, help=f"The same as {flag} {value}.")
         for name, value in spec.values.items()
     ]
     return [click.option(*names, field.name, **more), *values]

@@ -28,6 +28,7 @@ PHASES = {
     "label": "labeling",
     "reduce": "making reduced levels",
     "write": "writing",
+    "compare": "comparing",
 }
 
 
@@ -216,14 +217,17 @@ def _quiet(ctx: click.Context, param: click.Parameter, given: bool) -> bool:
     return given
 
 
+def quiet_option(text: str) -> Callable:
+    """Return the option -q, which has less said."""
+    return click.option("-q", "--quiet", is_flag=True, callback=_quiet, help=text)
+
+
 def told_options(command: Callable) -> Callable:
     """Give a command the options of what it tells."""
     report = click.option(
         "--report", type=FILE, metavar="FILE", help="Write a JSON report (batch: lines); - is standard output."
     )
-    quiet = click.option(
-        "-q", "--quiet", is_flag=True, callback=_quiet, help="No progress bars, nor what of an input is not in its output."
-    )
+    quiet = quiet_option("No progress bars, nor what of an input is not in its output.")
     return report(quiet(verbose_option("Say what is done, and show where errors come from.")(command)))
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -9,12 +10,14 @@ import numpy as np
 from . import kernels
 from .buffers import SMALL_LABELS
 from .colors import ColorCounter, ColorTable, has_table
+from .difference import difference
 from .display import Display
 from .distortion import distortion
 from .jit import dispatchers, forget
 from .kmeans import plus_plus
 from .labels import LookupTable, classify, confidence
 from .mixture import Mixture
+from .similarity import SIDE
 from .statistics import accumulate
 
 log = logging.getLogger(__name__)
@@ -39,8 +42,18 @@ def compile_kernels(
     confident : bool
         Whether the confidence image is written, too.
     """
+    _ahead(partial(_call_all, np.dtype(dtype), n_bands, n_components, threads, table, confident))
+
+
+def compile_comparison() -> None:
+    """Compile the kernels that compare images, or load them: 4 seconds the first time."""
+    pixel = np.zeros((3, SIDE, SIDE), np.uint16)
+    _ahead(lambda: difference(pixel, pixel, (None, None), (1, 1)))
+
+
+def _ahead(call_all: Callable[[], object]) -> None:
+    """Call what compiles kernels, again where what is kept of them is damaged."""
     start, misses = time.perf_counter(), _cache_misses()
-    call_all = partial(_call_all, np.dtype(dtype), n_bands, n_components, threads, table, confident)
     try:
         call_all()
     except Exception as error:  # what is kept is damaged, which raises anything; if it is not that, it is raised again
@@ -52,11 +65,12 @@ def compile_kernels(
 
 
 def warm_up() -> None:
-    """Compile the kernels of the usual jobs, for 8 and 16 bits and floats, of 1, 3 and 4 bands."""
+    """Compile the kernels of the usual jobs, for 8 and 16 bits and floats, of 1, 3 and 4 bands, and those that compare."""
     for n_bands in (3, 1, 4):
         for dtype in (np.uint8, np.uint16, np.float32):
             for table in {False, has_table(dtype, n_bands)}:
                 compile_kernels(np.dtype(dtype), n_bands, 2, 2, table=table, confident=True)
+    compile_comparison()
 
 
 def _call_all(dtype: np.dtype, n_bands: int, n_components: int, threads: int, table: bool, confident: bool) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import OptionError
 from .fields import Options, option
@@ -152,6 +152,11 @@ class ReadOptions(ImageOptions):
             raise OptionError("all-pages and pages-as-bands exclude each other; choose one")
 
 
+def _display_range() -> Any:
+    """Return the one option of two kinds."""
+    return option("auto", "Samples that are shown as black and white: auto, type, or LOW,HIGH.", metavar="LOW,HIGH")
+
+
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions(Options):
     """How images are written."""
@@ -166,9 +171,7 @@ class WriteOptions(Options):
     pack: bool = option(False, "Store labels in 1, 2 or 4 bits where they fit.")
     bigtiff: BigTiff = option("auto", "auto, yes or no.", metavar="WHEN")
     display_bands: tuple[int, ...] | None = option(None, "Bands of the model that the palette shows, from 1.", metavar="R,G,B")
-    display_range: "str | tuple[float, float]" = option(
-        "auto", "Samples that are shown as black and white: auto, type, or LOW,HIGH.", metavar="LOW,HIGH"
-    )
+    display_range: "str | tuple[float, float]" = _display_range()
     nodata_color: "str | tuple[int, int, int] | None" = option(
         None, "What masked pixels look like in a palette: a name, or #rrggbb. [default: black]", metavar="COLOR"
     )
@@ -265,6 +268,17 @@ class ClassMapOptions(Options):
     """What is asked of class maps."""
 
     keep_values: bool = option(False, "Of a class map, write the values themselves and its colors; nothing is fitted.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Options):
+    """How samples of images that are compared become colors."""
+
+    display_range: "str | tuple[float, float]" = _display_range()
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "display_range", read_display_range(self.display_range))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -266,7 +266,7 @@ def test_the_version_is_told():
     assert streamgmm.__version__ in done.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["quantize"], ["fit"], ["apply"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["quantize"], ["fit"], ["apply"], ["compare"], ["info"]])
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_is_on_standard_output(option, command, capsys):
     assert leave(*command, option) == 0
@@ -278,7 +278,7 @@ def test_help_is_on_standard_output(option, command, capsys):
 @pytest.mark.parametrize(
     "arguments",
     ["quantize", "quantize in.tif", "quantize a b c", "quantize --tepid a b", "quantize a b -k many", "quantize a b -k",
-     "fit in.tif", "fit -o model.json", "apply model.json in.tif", "info", "paint"],
+     "fit in.tif", "fit -o model.json", "apply model.json in.tif", "compare a", "compare a b c", "info", "paint"],
 )  # fmt: skip
 def test_a_command_that_is_not_one_is_a_usage_error(arguments, capsys):
     assert leave(*arguments.split()) == 2
@@ -355,7 +355,7 @@ def test_importing_compiles_nothing():
 
 
 def test_every_public_name_is_there():
-    for name in ("quantize", "fit_image", "apply", "open_image", "Mixture", "StreamGMMError"):
+    for name in ("quantize", "fit_image", "apply", "compare", "open_image", "Mixture", "StreamGMMError"):
         assert name in dir(streamgmm)
         assert getattr(streamgmm, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'paint'"):

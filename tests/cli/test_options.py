@@ -15,6 +15,7 @@ from streamgmm.errors import OptionError
 from streamgmm.options import (
     BatchOptions,
     ClassMapOptions,
+    CompareOptions,
     FitOptions,
     ImageOptions,
     OutputOptions,
@@ -33,6 +34,7 @@ KINDS = {
     "fit": (FitOptions, ReadOptions, RunOptions, ResourceOptions),
     "apply": (ReadOptions, OutputOptions, RunOptions, ResourceOptions),
     "batch": (BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions),
+    "compare": (CompareOptions, ImageOptions, ResourceOptions),
     "info": (ImageOptions,),
     "warmup": (),
 }
@@ -42,6 +44,7 @@ OWN = {
     "fit": TOLD | {"-o", "--output"},
     "apply": TOLD,
     "batch": TOLD | {"--log-file", "--metrics-file", "--config"},
+    "compare": {"--json", "-q", "--quiet", "-v", "--verbose"},
     "info": {"--json", "-v", "--verbose"},
     "warmup": {"-v", "--verbose"},
 }

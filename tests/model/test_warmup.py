@@ -50,6 +50,24 @@ def test_no_kernel_is_compiled_after_the_warm_up(n_components, table, tmp_path):
     assert printed(tmp_path, program) == "True\n"
 
 
+COMPARED = """
+import numpy as np
+from streamgmm.model.difference import difference
+from streamgmm.model.jit import dispatchers
+from streamgmm.model.warmup import compile_comparison
+
+compile_comparison()
+before = [len(dispatcher.signatures) for dispatcher in dispatchers]
+planes = np.arange(3 * 30 * 40, dtype=np.uint16).reshape(3, 30, 40)
+difference(planes, planes[::-1].copy(), (None, planes[0] > 5), (20, 30))
+print(sum(before) > 0, before == [len(dispatcher.signatures) for dispatcher in dispatchers])
+"""
+
+
+def test_no_kernel_is_compiled_after_the_warm_up_of_a_comparison(tmp_path):
+    assert printed(tmp_path, COMPARED) == "True True\n"
+
+
 @pytest.fixture
 def attempts(monkeypatch):
     """What compiling ahead comes to: how often all kernels were called, and whether kept code was forgotten in between."""
@@ -94,9 +112,10 @@ def test_a_warm_up_is_for_the_usual_images(monkeypatch):
     monkeypatch.setattr(
         warmup, "compile_kernels", lambda dtype, n_bands, *_, table, **__: warmed.add((str(dtype), n_bands, table))
     )
+    monkeypatch.setattr(warmup, "compile_comparison", lambda: warmed.add("comparison"))
     warmup.warm_up()
     on_tiles = {(dtype, n_bands, False) for dtype in ("uint8", "uint16", "float32") for n_bands in (1, 3, 4)}
-    assert warmed == on_tiles | {("uint8", 1, True), ("uint8", 3, True)}
+    assert warmed == on_tiles | {("uint8", 1, True), ("uint8", 3, True), "comparison"}
 
 
 DAMAGES = {
@@ -148,6 +167,7 @@ LATER = {
     "diag": ({}, [*ARGUMENTS, "--covariance", "diag"]),
     "apply": ({}, ["apply", "model.json", "in.tif", "out.tif", "--confidence", "sure.tif", "--overwrite"]),
     "fit": ({}, ["fit", "in.tif", "-o", "fitted.json", "--overwrite"]),
+    "compare": ({}, ["compare", "in.tif", "in.tif"]),
 }
 
 

@@ -20,6 +20,7 @@ from streamgmm.jobs.batch.run import batch
 from streamgmm.options import (
     BatchOptions,
     ClassMapOptions,
+    CompareOptions,
     FitOptions,
     ImageOptions,
     OutputOptions,
@@ -44,6 +45,7 @@ FUNCTIONS = {
     ),
     streamgmm.fit_image: (["sources"], [FitOptions, ReadOptions, ResourceOptions], {}),
     streamgmm.apply: (["model", "src", "dst"], [ReadOptions, OutputOptions, RunOptions, ResourceOptions], {}),
+    streamgmm.compare: (["a", "b"], [CompareOptions, ImageOptions, ResourceOptions], {}),
     streamgmm.open_image: (["source"], [ImageOptions], {"budget": None}),
     batch: (["pairs"], [BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions], {}),
 }
@@ -306,7 +308,7 @@ def documented(function):
     return {name: text for names, text in entries for name in names.split(", ")}
 
 
-@pytest.mark.parametrize("function", [streamgmm.fit_image, streamgmm.apply, streamgmm.open_image])
+@pytest.mark.parametrize("function", [streamgmm.fit_image, streamgmm.apply, streamgmm.compare, streamgmm.open_image])
 def test_a_docstring_tells_of_every_keyword_and_its_choices(function):
     told = documented(function)
     assert set(told) == set(inspect.signature(function).parameters)
