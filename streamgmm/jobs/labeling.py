@@ -211,7 +211,7 @@ def write_outputs(
             _reduce(session, number, output, store)
         session.check_unchanged()
         measured = measured or store.distortion
-        if legend is None:
+        if legend is None or legend.measured:
             _check_psnr(session.name, measured, options)
         with session.clock.phase("write", 0):
             text, counts = "", measured.counts if measured else np.empty(0)

@@ -19,6 +19,7 @@ from streamgmm.errors import OptionError
 from streamgmm.jobs.batch.run import batch
 from streamgmm.options import (
     BatchOptions,
+    ClassMapOptions,
     FitOptions,
     ImageOptions,
     OutputOptions,
@@ -28,19 +29,31 @@ from streamgmm.options import (
     WriteOptions,
 )
 from streamgmm.options.fields import Options, choices_of, flag_of, flat, option, spec_of
+from streamgmm.options.palette import PaletteOptions
 
 from ..images import smooth
 
 ROOT = Path(__file__).parents[2]
-ALL = [kind for kind in vars(options).values() if isinstance(kind, type) and issubclass(kind, Options) and kind is not Options]
+ALL = [
+    PaletteOptions,
+    *(kind for kind in vars(options).values() if isinstance(kind, type) and issubclass(kind, Options) and kind is not Options),
+]
 FIELDS = {field.name: field for kind in ALL for field in dataclasses.fields(kind)}
 # What public functions are given: values without a default, kinds of options, and what is no option of a command.
 FUNCTIONS = {
-    streamgmm.quantize: (["src", "dst"], [FitOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions], {}),
+    streamgmm.quantize: (
+        ["src", "dst"],
+        [FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions],
+        {},
+    ),
     streamgmm.fit_image: (["sources"], [FitOptions, ReadOptions, ResourceOptions], {}),
     streamgmm.apply: (["model", "src", "dst"], [ReadOptions, OutputOptions, RunOptions, ResourceOptions], {}),
     streamgmm.open_image: (["source"], [ImageOptions], {"budget": None}),
-    batch: (["pairs"], [BatchOptions, FitOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions], {}),
+    batch: (
+        ["pairs"],
+        [BatchOptions, FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions],
+        {},
+    ),
 }
 of_each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
 
@@ -308,8 +321,8 @@ def test_a_docstring_tells_of_every_keyword_and_its_choices(function):
 def test_the_docstring_of_quantize_leaves_its_options_to_those_of_its_halves():
     halves = [streamgmm.fit_image, streamgmm.apply]
     assert all(f":func:`streamgmm.{half.__name__}`" in streamgmm.quantize.__doc__ for half in halves)
-    assert set(documented(streamgmm.quantize)) == {"src", "dst"}
-    told = set().union(*map(documented, halves))
+    assert set(documented(streamgmm.quantize)) == {"src", "dst", "keep_values", "palette_in"}
+    told = {"keep_values", "palette_in"}.union(*map(documented, halves))
     assert set(inspect.signature(streamgmm.quantize).parameters) <= told
 
 
@@ -386,6 +399,7 @@ OF_ANOTHER_TYPE = {
     "threads": [True, 2.0, "2"],
     "work_dir": [5, b"in"],
     "palette_out": [5],
+    "palette_in": [5, b"a.gpl", True],
     "wait": ["long"],
     "method": [None, 3, ["exact"]],
     "output": [None],
