@@ -12,6 +12,7 @@ from ..errors import NoPixelsError, OptionError
 from ..image.image import Source
 from ..model.colors import has_table
 from ..model.labels import LookupTable, classify
+from ..model.palette import sorted_by
 from ..options import ClassMapOptions, FitOptions, JobOptions, OutputOptions
 from ..options.fields import flat
 from ..options.palette import PaletteOptions, QuantizeOptions
@@ -24,7 +25,7 @@ from .given_palette import GivenPalette
 from .labeling import Known, LabelingOptions, write_outputs
 from .report import Report, told_dropped
 from .session import Session, open_job
-from .specs import shown_bands
+from .specs import display_of, shown_bands
 from .tile_store import Labeler
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,9 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
             write_outputs(session, dst, given, None, _zeros, mark=mark)
             return _nothing(session, dst)
         check_converged(result, given.strict, session.name)
+        if given.sort != "weight":
+            shown = display_of(given, result.mixture, session.blocks)
+            result = replace(result, mixture=sorted_by(result.mixture, given.sort, shown))
         mixture, table, blocks, known = result.mixture, result.table, session.blocks, None
         classified = partial(legend.label if legend else classify, mixture=mixture)
         label: Labeler = classified

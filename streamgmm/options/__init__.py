@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 Method = Literal["auto", "exact", "stream", "minibatch"]
 Preset = Literal["picture", "segment"]
+Sort = Literal["weight", "luminance", "hue"]
 Form = Literal["palette", "labels", "rgb"]
 Compression = Literal["deflate", "none", "lzw", "zstd", "packbits"]
 Structure = Literal["chained", "subifd", "cog"]
@@ -74,6 +75,7 @@ class FitOptions(Options):
         1.0, "Colors count to this power: less than 1 where rare colors matter.", metavar="POWER", least=0, most=1
     )
     seed: int = option(0, "Seeds everything that is drawn.", least=0)
+    sort: Sort = option("weight", "Order of components and colors: weight, luminance or hue.", metavar="ORDER")
 
     def __post_init__(self):
         super().__post_init__()

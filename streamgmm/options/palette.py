@@ -37,12 +37,15 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
 
     def __post_init__(self):
         super().__post_init__()
+        if self.keep_values and self.sort != "weight":
+            raise OptionError("keep-values and sort exclude each other: labels are the values; choose one")
         if self.palette_in is None:
             return
         chosen = {
             "init": not isinstance(self.init, str) or self.init != "kmeans",
             "preset": self.preset is not None,
             "range": self.range not in ("auto", "type"),
+            "sort": self.sort != "weight",
             "keep-values": self.keep_values,
             "display-bands": self.display_bands is not None,
             "display-range": self.display_range not in ("auto", "type"),

@@ -616,6 +616,7 @@ VALUES = {
     "reg-covar": "1e-4",
     "rare-weight": "1.0",
     "seed": "2",
+    "sort": '"hue"',
     "palette-in": '"colors.json"',
     "keep-values": "false",  # these are no class maps
     "bands": "[3, 2, 1]",

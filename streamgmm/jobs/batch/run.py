@@ -38,6 +38,8 @@ class Batch(EachOptions, BatchOptions):
         super().__post_init__()
         if self.keep_values and (self.shared_palette is not None or self.model is not None):
             raise OptionError("keep-values excludes shared-palette and model: values are not those of a model; choose one")
+        if self.sort != "weight" and self.model is not None:
+            raise OptionError("sort and model exclude each other: labels are those of the model; fit it with --sort")
         if self.palette_in is not None and (self.shared_palette is not None or self.model is not None):
             raise OptionError("palette-in excludes shared-palette and model: it is one palette for all; choose one")
 
