@@ -53,6 +53,9 @@ def apply(given: Apply) -> Report:
         Write all pages of a TIFF that are images, not levels, thumbnails or masks, as a stack.
     output : {"palette", "labels", "rgb"}
         Labels with a color map; a plain class map; or the colors as 8-bit samples, with alpha where pixels are masked.
+    palette : {"means", "centroids"}
+        Colors of the labels: the means of their components, or of the pixels that have them, which are nearer to the image.
+        Where the colors of an image are not counted, these take one more pass over it.
     compression : {"deflate", "none", "lzw", "zstd", "packbits"}
     compression_level : int, optional
         0 to 12 for deflate (4), 1 to 22 for zstd (9).

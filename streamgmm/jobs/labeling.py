@@ -17,7 +17,6 @@ from ..image.output.pyramid import covered, reduced_tile
 from ..image.output.spec import ImageSpec
 from ..image.output.spool import Spool
 from ..image.tiles import TileGrid, Window, writing_unit
-from ..model.colors import ColorTable
 from ..model.display import Display
 from ..model.distortion import Distortion, distortion
 from ..model.labels import confidence
@@ -27,6 +26,7 @@ from ..model.space import BY_TYPE, SampleSpace
 from ..options import OutputOptions, RunOptions
 from ..system.files import output_errors
 from .assembling import assemble
+from .centroids import centroid_palette
 from .class_map import Legend
 from .clock import Advance
 from .palette_file import palette_text
@@ -35,7 +35,7 @@ from .passes.tasks import Part
 from .report import Written
 from .session import Session
 from .specs import confidence_spec, display_of, image_spec
-from .tile_store import Finished, Labeler, Output, TileStore
+from .tile_store import Finished, Known, Labeler, Output, TileStore
 
 log = logging.getLogger(__name__)
 
@@ -150,13 +150,6 @@ class ReduceTiles:
         return Part(Finished({self.output: [(self.first + tile.number, data)]}, None), tile.n_pixels)
 
 
-class Known(NamedTuple):
-    """All colors of the pixels, with their labels, where these are known ahead."""
-
-    table: ColorTable
-    labels: np.ndarray
-
-
 def write_outputs(
     session: Session,
     dst: Path,
@@ -191,7 +184,8 @@ def write_outputs(
     palette, display = np.empty((0, 3), np.uint8), None
     if mixture:
         display = display_of(options, mixture, session.blocks)
-        palette = palette_of(mixture, display)
+        means = options.palette == "means"
+        palette = palette_of(mixture, display) if means else centroid_palette(session, mixture, display, label, known)
         palette = legend.palette(palette) if legend else palette
     nodata = None if not masked else legend.nodata if legend else len(palette)
     measured = distortion(known.table.colors, known.labels, palette, display, known.table.counts) if known and display else None

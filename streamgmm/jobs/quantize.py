@@ -22,11 +22,11 @@ from .disk import check_room
 from .fit import check_converged
 from .fitting import fit_pixels
 from .given_palette import GivenPalette
-from .labeling import Known, LabelingOptions, write_outputs
+from .labeling import LabelingOptions, write_outputs
 from .report import Report, told_dropped
 from .session import Session, open_job
 from .specs import display_of, shown_bands
-from .tile_store import Labeler
+from .tile_store import Known, Labeler
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from . import kernels
 from .buffers import SMALL_LABELS
+from .centroids import color_sums
 from .colors import ColorCounter, ColorTable, has_table
 from .display import Display
 from .distortion import distortion
@@ -68,6 +69,7 @@ def _call_all(dtype: np.dtype, n_bands: int, n_components: int, threads: int, ta
         accumulate(pixel, mixture, threads=n_threads)
         labels = classify(pixel, mixture, n_threads)
     distortion(pixel, labels, np.zeros((n_alike, 3), np.uint8), Display.of(mixture))
+    color_sums(pixel, labels, n_alike, Display.of(mixture))
     if confident:
         confidence(pixel, mixture)
     if table:

@@ -31,6 +31,7 @@ Method = Literal["auto", "exact", "stream", "minibatch"]
 Preset = Literal["picture", "segment"]
 Sort = Literal["weight", "luminance", "hue"]
 Form = Literal["palette", "labels", "rgb"]
+Color = Literal["means", "centroids"]
 Compression = Literal["deflate", "none", "lzw", "zstd", "packbits"]
 Structure = Literal["chained", "subifd", "cog"]
 Resampling = Literal["mode", "nearest"]
@@ -147,6 +148,7 @@ class WriteOptions(Options):
     """How images are written."""
 
     output: Form = option("palette", "palette, labels (no colors) or rgb.", metavar="FORM", values={"--labels": "labels"})
+    palette: Color = option("means", "Colors: means of components, or centroids of the pixels of each label.", metavar="KIND")
     compression: Compression = option("deflate", "deflate, none, lzw, zstd or packbits.", metavar="CODEC")
     compression_level: int | None = option(None, "0 to 12 for deflate (4), 1 to 22 for zstd (9).", metavar="N")
     tile_size: int | None = option(None, "Side of the output's tiles. [default: the input's, or 256]", metavar="N")

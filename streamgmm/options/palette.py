@@ -39,12 +39,15 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
         super().__post_init__()
         if self.keep_values and self.sort != "weight":
             raise OptionError("keep-values and sort exclude each other: labels are the values; choose one")
+        if self.keep_values and self.palette != "means":
+            raise OptionError("keep-values and palette exclude each other: colors are those of the class map; choose one")
         if self.palette_in is None:
             return
         chosen = {
             "init": not isinstance(self.init, str) or self.init != "kmeans",
             "preset": self.preset is not None,
             "range": self.range not in ("auto", "type"),
+            "palette": self.palette != "means",
             "sort": self.sort != "weight",
             "keep-values": self.keep_values,
             "display-bands": self.display_bands is not None,

@@ -627,6 +627,7 @@ VALUES = {
     "all-pages": "false",
     "output": '"rgb"',
     "labels": "true",
+    "palette": '"centroids"',
     "compression": '"zstd"',
     "compression-level": "3",
     "tile-size": "32",

@@ -113,6 +113,7 @@ REFUSED = [
     (FitOptions, "seed", [-1], "seed is {}; it must be 0 or more"),
     (FitOptions, "sort", ["size"], "sort is {!r}; choose weight, luminance, hue"),
     (WriteOptions, "output", ["png"], "output is {!r}; choose palette, labels, rgb"),
+    (WriteOptions, "palette", ["median"], "palette is {!r}; choose means, centroids"),
     (WriteOptions, "compression", ["jpeg"], "compression is {!r}; choose deflate, none, lzw, zstd, packbits"),
     (WriteOptions, "compression_level", [-1, 13], "compression-level is {}; choose 0 to 12"),
     (WriteOptions, "tile_size", [0, -16, 8, 17], "tile-size is {}; TIFF asks for a multiple of 16"),
