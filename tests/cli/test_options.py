@@ -23,15 +23,25 @@ from streamgmm.options import (
     WriteOptions,
 )
 from streamgmm.options.fields import choices_of, flag_of, spec_of
+from streamgmm.options.palette import PaletteOptions
 
 from .commands import leave, write_model, write_pages
 
 # What a command is given of the library's options, and what it has of its own.
 KINDS = {
-    "quantize": (FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions),
+    "quantize": (FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions),
     "fit": (FitOptions, ReadOptions, RunOptions, ResourceOptions),
     "apply": (ReadOptions, OutputOptions, RunOptions, ResourceOptions),
-    "batch": (BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions),
+    "batch": (
+        BatchOptions,
+        FitOptions,
+        PaletteOptions,
+        ClassMapOptions,
+        ReadOptions,
+        WriteOptions,
+        RunOptions,
+        ResourceOptions,
+    ),
     "info": (),
     "warmup": (),
 }
