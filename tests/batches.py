@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamgmm.cli import main
 from streamgmm.jobs.batch.inputs import find
 from streamgmm.jobs.batch.run import batch
-from streamgmm.options import BatchOptions
+from streamgmm.options.batch import BatchOptions
 
 from .conftest import random_mixture
 from .images import smooth, write_tiff

@@ -205,3 +205,44 @@ def test_lossless_means_that_the_output_gives_the_samples_back(pixels, options, 
         assert len(np.unique(pairs, axis=0)) == report.n_components == report.colors_used
     mixture, fit = streamgmm.fit_image(pixels, threads=1)
     assert (fit.method, fit.display_range, mixture.n_components) == ("lossless", None, report.n_components)
+
+
+# --- In another order ---
+
+
+@pytest.mark.parametrize("sort", ["luminance", "hue"])
+@pytest.mark.parametrize("options", [{}, {"method": "stream"}, {"covariance_type": "tied", "preset": "segment"}])
+def test_sorting_changes_the_numbers_of_colors_and_nothing_that_is_shown(sort, options, photo, tmp_path):
+    usual = quantize(photo, tmp_path / "1.tif", **options)
+    report = quantize(photo, tmp_path / "2.tif", sort=sort, **options)
+    (before, expected), (colors, found) = shown(tmp_path / "1.tif", usual), shown(tmp_path / "2.tif", report)
+    np.testing.assert_array_equal(found, expected)
+    assert report.psnr_db == pytest.approx(usual.psnr_db, abs=1e-9)
+    assert sorted(colors.tolist()) == sorted(before.tolist()) != colors.tolist()
+    if sort == "luminance":
+        assert (np.diff(colors @ [0.2126, 0.7152, 0.0722]) > 0).all()
+    again = quantize(photo, tmp_path / "3.tif", sort=sort, threads=3, chunk_size="64KiB", **options)
+    assert (tmp_path / "3.tif").read_bytes() == (tmp_path / "2.tif").read_bytes()
+    assert again.model == report.model
+
+
+@pytest.mark.parametrize("pixels", [posterized(40, 50, 9), smooth(40, 50, 1), smooth(60, 70, dtype=np.uint16) // 50])
+def test_few_colors_grays_and_narrow_data_are_sorted_and_a_model_has_the_order(pixels, tmp_path):
+    report = quantize(pixels, tmp_path / "1.tif", n_components=9, sort="luminance")
+    colors, _ = shown(tmp_path / "1.tif", report)
+    assert (np.diff(colors @ [0.2126, 0.7152, 0.0722]) > 0).all()
+    mixture, _ = streamgmm.fit_image(pixels, n_components=9, sort="luminance", threads=1)
+    assert mixture.to_dict() == report.model
+    apply(mixture, pixels, tmp_path / "2.tif")
+    assert (tmp_path / "2.tif").read_bytes() == (tmp_path / "1.tif").read_bytes()
+
+
+def test_colors_are_sorted_as_the_bands_that_are_shown_have_them(tmp_path):
+    report = quantize(smooth(40, 50, 4), tmp_path / "out.tif", n_components=6, sort="luminance", display_bands=(4,))
+    colors, _ = shown(tmp_path / "out.tif", report)
+    assert (np.diff(colors[:, 0].astype(int)) > 0).all()
+
+
+def test_values_that_are_kept_are_not_sorted(tmp_path):
+    with pytest.raises(OptionError, match="keep-values and sort exclude each other"):
+        quantize(CLASSES, tmp_path / "out.tif", keep_values=True, sort="hue")

@@ -18,7 +18,6 @@ import tifffile
 
 from streamgmm.cli import main
 from streamgmm.options import (
-    BatchOptions,
     ClassMapOptions,
     FitOptions,
     OutputOptions,
@@ -27,7 +26,9 @@ from streamgmm.options import (
     RunOptions,
     WriteOptions,
 )
+from streamgmm.options.batch import BatchOptions
 from streamgmm.options.fields import flag_of, spec_of
+from streamgmm.options.palette import PaletteOptions
 
 from .images import write_tiff
 from .processes import in_child, printed_by
@@ -128,7 +129,7 @@ def row(field):
 
 
 def test_the_options_are_those_of_the_fields():
-    kinds = [FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions, BatchOptions]
+    kinds = [FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions, BatchOptions]
     fields = [field for kind in kinds for field in dataclasses.fields(kind) if not spec_of(field).hidden]
     assert {field.name for field in dataclasses.fields(WriteOptions)} < {field.name for field in fields}
     section = README.split("\n## Options\n")[1].split("\n## ")[0]

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ..errors import ImageReadError, OptionError, OutputError
-from ..options import BatchOptions, ClassMapOptions, FitOptions, ReadOptions, ResourceOptions, RunOptions, WriteOptions
+from ..options import ClassMapOptions, FitOptions, ReadOptions, ResourceOptions, RunOptions, WriteOptions
+from ..options.batch import BatchOptions
+from ..options.palette import PaletteOptions
 from ..system.files import check_output, is_stream, open_text, output_errors, read_text, write_text
 from .help import Command
 from .options import FILE, Numbers, named_in, options_of, start_of
@@ -97,7 +99,7 @@ def _is_number(value: Any) -> bool:
     callback=read_config,
     help="Take options from a TOML file; those of the command line win.",
 )
-@options_of(FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions)
+@options_of(FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions)
 @told_options
 def batch(
     inputs: tuple[str, ...],
@@ -115,7 +117,7 @@ def batch(
 
     pairs = find(inputs, BatchOptions(**{name: options[name] for name in ("out_dir", "suffix", "recursive")}))
     config = click.get_current_context().meta.get(CONFIG)
-    others = [Path(path) for path in (config, options["model"], *named_in(init)) if path is not None]
+    others = [Path(path) for path in (config, options["model"], options["palette_in"], *named_in(init)) if path is not None]
     told = [path for path in (log_file, metrics_file) if path is not None]
     if report is not None and str(report) != "-":
         with output_errors(report):

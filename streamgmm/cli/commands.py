@@ -13,6 +13,7 @@ import click
 from .. import __version__
 from ..errors import ImageReadError, OptionError
 from ..options import ClassMapOptions, FitOptions, ImageOptions, OutputOptions, ReadOptions, ResourceOptions, RunOptions
+from ..options.palette import PaletteOptions
 from ..system.files import check_output, is_stream, open_input, write_text
 from .batch import batch
 from .compare import compare
@@ -46,7 +47,7 @@ for command in (batch, compare):
 @cli.command(epilog=EPILOG)
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@options_of(FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions)
+@options_of(FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions)
 @told_options
 def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: bool, **options: Any) -> None:
     """Fit a mixture to IN and write it to OUT, a palette TIFF of its colors."""
@@ -54,7 +55,8 @@ def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: 
 
     with progress_bars(quiet) as progress:
         given = Quantize(source, target, init=start_of(init), progress=progress, **options)
-        _check_apart(report, [source, *named_in(init)], _outputs(target, options))
+        read = [source, *named_in(init), *filter(None, [options["palette_in"]])]
+        _check_apart(report, read, _outputs(target, options))
         result = quantize_image(given)
     _tell(result, report, quiet)
 

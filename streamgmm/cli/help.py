@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from ..options import (
-    BatchOptions,
     ClassMapOptions,
     CompareOptions,
     FitOptions,
@@ -17,6 +16,7 @@ from ..options import (
     RunOptions,
     WriteOptions,
 )
+from ..options.batch import BatchOptions
 from ..options.fields import Options
 
 # What the options of each kind stand under, in this order.

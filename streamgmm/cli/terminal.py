@@ -25,6 +25,7 @@ PHASES = {
     "sample": "sampling",
     "seed": "seeding",
     "fit": "fitting",
+    "average": "averaging colors",
     "label": "labeling",
     "reduce": "making reduced levels",
     "write": "writing",

@@ -96,7 +96,7 @@ def writing_unit(shape: tuple[int, int], tile: tuple[int, int], segment: tuple[i
         The most pixels that fit.
     """
     height, width = (
-        min(_whole(*sides), -(-side // sides[0]) * sides[0]) for side, *sides in zip(shape, tile, segment, strict=True)
+        min(common_multiple(*sides), -(-side // sides[0]) * sides[0]) for side, *sides in zip(shape, tile, segment, strict=True)
     )
     if height * width > pixels:
         height = max(tile[0], pixels // width // tile[0] * tile[0])
@@ -105,7 +105,7 @@ def writing_unit(shape: tuple[int, int], tile: tuple[int, int], segment: tuple[i
     return height, width
 
 
-def _whole(tile: int, segment: int) -> int:
+def common_multiple(tile: int, segment: int) -> int:
     """Return a multiple of a tile's length, and of a segment's where one is near; else four segments: a quarter again."""
     unit = tile
     while unit % segment and unit < 4 * segment:

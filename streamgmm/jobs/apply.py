@@ -13,6 +13,7 @@ from ..model.mixture import Mixture
 from ..model.warmup import compile_kernels
 from ..options import JobOptions, OutputOptions
 from ..options.fields import flat
+from .class_map import Legend
 from .disk import check_room
 from .labeling import LabelingOptions, write_outputs
 from .model_file import load_model
@@ -52,6 +53,9 @@ def apply(given: Apply) -> Report:
         Write all pages of a TIFF that are images, not levels, thumbnails or masks, as a stack.
     output : {"palette", "labels", "rgb"}
         Labels with a color map; a plain class map; or the colors as 8-bit samples, with alpha where pixels are masked.
+    palette : {"means", "centroids"}
+        Colors of the labels: the means of their components, or of the pixels that have them, which are nearer to the image.
+        Where the colors of an image are not counted, these take one more pass over it.
     compression : {"deflate", "none", "lzw", "zstd", "packbits"}
     compression_level : int, optional
         0 to 12 for deflate (4), 1 to 22 for zstd (9).
@@ -119,26 +123,39 @@ def apply_to_image(given: Apply, mark: str | None = None) -> Report:
         n_bands = session.blocks.n_bands
         if n_bands != mixture.n_bands:
             raise ModelError(f"{session.name}: {n_bands} bands; the model is for {mixture.n_bands}, fit one to such images")
-        check_room(session, dst, given, mixture.n_components)
-        session.resources.without_work(mixture.n_components, n_bands, session.name)
-        label = _labeler(session, mixture, given.confidence is not None)
-        written = write_outputs(session, dst, given, mixture, label, mark=mark)
-        return Report(
-            input=session.name,
-            output=str(dst),
-            model=mixture.to_dict(),
-            method="apply",
-            n_components=mixture.n_components,
-            iterations=0,
-            converged=True,
-            log_likelihood=[],
-            seconds=session.clock.seconds,
-            pixels=session.clock.pixels,
-            resumed=session.clock.resumed,
-            distinct_colors=None,
-            dropped=told_dropped(session.images),
-            **written.facts(),
-        )
+        return write_labeled(session, dst, given, mixture, "apply", None, mark)
+
+
+def write_labeled(
+    session: Session,
+    dst: Path,
+    options: LabelingOptions,
+    mixture: Mixture,
+    method: str,
+    legend: Legend | None,
+    mark: str | None,
+) -> Report:
+    """Give every pixel of a session the color of its most probable component, and report how these were come by."""
+    check_room(session, dst, options, mixture.n_components)
+    session.resources.without_work(mixture.n_components, mixture.n_bands, session.name)
+    label = _labeler(session, mixture, options.confidence is not None)
+    written = write_outputs(session, dst, options, mixture, label, mark=mark, legend=legend)
+    return Report(
+        input=session.name,
+        output=str(dst),
+        model=mixture.to_dict(),
+        method=method,
+        n_components=mixture.n_components,
+        iterations=0,
+        converged=True,
+        log_likelihood=[],
+        seconds=session.clock.seconds,
+        pixels=session.clock.pixels,
+        resumed=session.clock.resumed,
+        distinct_colors=None,
+        dropped=told_dropped(session.images),
+        **written.facts(),
+    )
 
 
 def _labeler(session: Session, mixture: Mixture, confident: bool) -> Labeler:

@@ -21,7 +21,7 @@ NEAR = 0.01
 
 @dataclass(frozen=True)
 class Legend:
-    """What the labels of a class map are.
+    """What labels are, and their colors, where neither follows from the components.
 
     Attributes
     ----------
@@ -30,12 +30,15 @@ class Legend:
     nodata : int
         The label of masked pixels.
     colors : ndarray of shape (N, 3), uint8, or None
-        The colors that the input has for its values.
+        Colors that are there already for values.
+    measured : bool
+        Whether it matters how near the colors are to the pixels, as it does not of a class map.
     """
 
     values: np.ndarray
     nodata: int
     colors: np.ndarray | None
+    measured: bool = False
 
     def label(self, pixels: np.ndarray, mixture: Mixture, threads: int = 1) -> np.ndarray:
         """Return the labels of pixels, as :func:`streamgmm.model.labels.classify` does those of components."""

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import NoPixelsError, OptionError
 from ..image.image import Image, Source
 from ..image.open import open_images
-from ..image.tiles import TileGrid, Window, reading_unit, writing_unit
+from ..image.tiles import TileGrid, Window, common_multiple, reading_unit
 from ..model.difference import HALO, Difference, difference, planes_of
 from ..model.warmup import compile_comparison
 from ..options import CompareOptions, ImageOptions, ReadOptions, ResourceOptions
@@ -237,5 +237,5 @@ def _ends(image: Image, given: Compare, always: bool) -> Ends | None:
 def _windows(images: Sequence[Image]) -> TileGrid:
     """Return the windows to read at once: they depend on the images alone, and so does the order of all sums."""
     (height, width, _), segments = images[0].shape, [image.segment for image in images]
-    tall, wide = (writing_unit(max(lengths), min(lengths)) for lengths in zip(*segments, strict=True))
+    tall, wide = (common_multiple(max(lengths), min(lengths)) for lengths in zip(*segments, strict=True))
     return TileGrid(Window(0, 0, height, width), reading_unit((height, width), (tall, wide), BLOCK_PIXELS))

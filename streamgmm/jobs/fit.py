@@ -10,6 +10,7 @@ from ..errors import ImageReadError, OptionError, QualityError, StreamGMMError, 
 from ..image.image import Source
 from ..image.pool import ImagePool
 from ..model.mixture import Mixture
+from ..model.palette import sorted_by
 from ..options import FitOptions, JobOptions, ReadOptions, ResourceOptions
 from ..options.fields import flat
 from ..system.files import write_text
@@ -68,6 +69,9 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
         Colors count as often as they occur to this power, where they are counted: with less than 1, rare ones count more.
     seed : int >= 0
         Seeds everything that is drawn.
+    sort : {"weight", "luminance", "hue"}
+        Order of the components: by falling weight; by the luma (Rec. 709) of their colors, dark ones first; or by the hue
+        (HSV) of these, grays first, by luma. Equals by weight.
     bands, nodata, alpha, page, level, indices, pages_as_bands
         As in :func:`streamgmm.open_image`.
     all_pages : bool
@@ -85,7 +89,6 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     Returns
     -------
     mixture : Mixture
-        Components by falling weight.
     report : Report
 
     Raises
@@ -128,6 +131,7 @@ def _fit(session: Session, options: FitOptions, by_image: bool = False) -> tuple
     """Fit a mixture to all images; return their names, too."""
     result = fit_pixels(session, options, by_image=by_image)
     session.check_unchanged()
+    result = replace(result, mixture=sorted_by(result.mixture, options.sort))
     return result, list(dict.fromkeys(image.name for image in session.images))
 
 

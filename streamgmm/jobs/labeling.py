@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from ..image.output.pyramid import covered
 from ..image.output.spec import ImageSpec
 from ..image.output.spool import Spool
 from ..image.tiles import TileGrid, Window, writing_unit
-from ..model.colors import ColorTable
 from ..model.display import Display
 from ..model.distortion import Distortion, distortion
 from ..model.footprint import LOOKUP_BYTES, table_bytes
@@ -28,6 +26,7 @@ from ..model.space import BY_TYPE
 from ..options import OutputOptions, RunOptions
 from ..system.files import output_errors
 from .assembling import assemble
+from .centroids import centroid_palette
 from .class_map import Legend
 from .clock import Advance
 from .palette_file import palette_text
@@ -36,7 +35,7 @@ from .report import Written
 from .resources import COPIES
 from .session import Session
 from .specs import confidence_spec, display_of, image_spec
-from .tile_store import Labeler, Output, TileStore
+from .tile_store import Known, Labeler, Output, TileStore
 from .tile_tasks import LabelTiles, Layer, LevelTile, ReduceTiles, part_pixels
 
 log = logging.getLogger(__name__)
@@ -50,13 +49,6 @@ class LabelingOptions(OutputOptions, RunOptions):
         """Return the images that are written, the output first, and the texts."""
         images = [Path(path) for path in (dst, self.confidence) if path is not None]
         return images, [] if self.palette_out is None else [Path(self.palette_out)]
-
-
-class Known(NamedTuple):
-    """All colors of the pixels, with their labels, where these are known ahead."""
-
-    table: ColorTable
-    labels: np.ndarray
 
 
 def write_outputs(
@@ -94,7 +86,8 @@ def write_outputs(
     palette, display = np.empty((0, 3), np.uint8), None
     if mixture:
         display = display_of(options, mixture, session.blocks)
-        palette = palette_of(mixture, display)
+        means = options.palette == "means"
+        palette = palette_of(mixture, display) if means else centroid_palette(session, mixture, display, label, known)
         palette = legend.palette(palette) if legend else palette
     nodata = None if not masked else legend.nodata if legend else len(palette)
     measured = distortion(known.table.colors, known.labels, palette, display, known.table.counts) if known and display else None
@@ -114,7 +107,7 @@ def write_outputs(
             _reduce(session, number, output, store)
         session.check_unchanged()
         measured = measured or store.distortion
-        if legend is None:
+        if legend is None or legend.measured:
             _check_psnr(session.name, measured, options)
         with session.clock.phase("write", 0):
             text, counts = "", measured.counts if measured else np.empty(0)

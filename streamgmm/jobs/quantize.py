@@ -12,17 +12,21 @@ from ..errors import NoPixelsError, OptionError
 from ..image.image import Source
 from ..model.colors import has_table
 from ..model.labels import LookupTable, classify
+from ..model.palette import sorted_by
 from ..options import ClassMapOptions, FitOptions, JobOptions, OutputOptions
 from ..options.fields import flat
+from ..options.palette import PaletteOptions, QuantizeOptions
+from .apply import write_labeled
 from .class_map import read_classes
 from .disk import check_room
 from .fit import check_converged
 from .fitting import fit_pixels
-from .labeling import Known, LabelingOptions, write_outputs
+from .given_palette import GivenPalette
+from .labeling import LabelingOptions, write_outputs
 from .report import Report, told_dropped
 from .session import Session, open_job
-from .specs import shown_bands
-from .tile_store import Labeler
+from .specs import display_of, shown_bands
+from .tile_store import Known, Labeler
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ COLORS = 256
 
 
 @dataclass(frozen=True)
-class Quantize(JobOptions, LabelingOptions, ClassMapOptions, FitOptions):
+class Quantize(JobOptions, LabelingOptions, QuantizeOptions):
     """What :func:`quantize` is given."""
 
     src: Source
@@ -39,6 +43,8 @@ class Quantize(JobOptions, LabelingOptions, ClassMapOptions, FitOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.palette_in is not None and self.confidence is not None:
+            raise OptionError("palette-in and confidence exclude each other: the nearest color is sure; choose one")
         if self.keep_values:
             if self.output == "rgb":
                 raise OptionError("keep-values is for palettes and labels; RGB samples are colors")
@@ -49,7 +55,7 @@ class Quantize(JobOptions, LabelingOptions, ClassMapOptions, FitOptions):
 def quantize(given: Quantize) -> Report:
     """Fit a Gaussian mixture to every pixel of an image, and write the image as a palette TIFF with its colors.
 
-    The options are those of :func:`streamgmm.fit_image` and :func:`streamgmm.apply`, and one more. The same input, options and
+    The options are those of :func:`streamgmm.fit_image` and :func:`streamgmm.apply`, and two more. The same input, options and
     seed give the same bytes, for any chunk size and number of threads. An image whose every pixel is masked gives an output of
     nodata.
 
@@ -61,6 +67,11 @@ def quantize(given: Quantize) -> Report:
     keep_values : bool
         Take the image for a class map, of one band with at most 256 values that are whole numbers from 0 to 65,535: these are
         the labels of the output, with the colors that the image has for them. Nothing is fitted.
+    palette_in : path, optional
+        A palette whose nearest color (Euclidean, in RGB) each pixel gets, of images of 8 or 16 bits of three bands, or of one
+        where it has but grays: a GIMP palette (.gpl), JSON (.json), GDAL color text (.txt), Adobe color table (.act), or a TIFF
+        or PNG that has one. Labels are in the order of the file. Of equal colors the first is taken; transparent ones are left
+        out.
 
     Returns
     -------
@@ -76,8 +87,12 @@ def quantize(given: Quantize) -> Report:
 def quantize_image(given: Quantize, mark: str | None = None) -> Report:
     """Do the job of :func:`quantize`, and put a mark into the output's Software (tag 305)."""
     dst, facts = Path(given.dst), (given.part(FitOptions), given.part(OutputOptions), given.part(ClassMapOptions))
-    with open_job([given.src], *given.paths(dst), given, *facts) as session:
+    palette = GivenPalette.of(given.part(PaletteOptions))
+    models, colors = ([], None) if palette is None else ([palette.path], palette.colors)
+    with open_job([given.src], *given.paths(dst), given, *facts, colors, models=models) as session:
         shown_bands(given, session.blocks)
+        if palette is not None:
+            return write_labeled(session, dst, given, palette.mixture(session), "palette", palette.legend, mark)
         given, legend = _with_room(given, session), None
         check_room(session, dst, given, given.wanted)
         try:
@@ -90,6 +105,9 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
             write_outputs(session, dst, given, None, _zeros, mark=mark)
             return _nothing(session, dst)
         check_converged(result, given.strict, session.name)
+        if given.sort != "weight":
+            shown = display_of(given, result.mixture, session.blocks)
+            result = replace(result, mixture=sorted_by(result.mixture, given.sort, shown))
         mixture, table, blocks, known = result.mixture, result.table, session.blocks, None
         classified = partial(legend.label if legend else classify, mixture=mixture)
         label: Labeler = classified

@@ -24,11 +24,11 @@ class Report:
     output : str or None
     model : dict or None
         The mixture, as in a model file; None where every pixel is masked.
-    method : {"exact", "stream", "minibatch", "lossless", "classes", "apply", "none"}
+    method : {"exact", "stream", "minibatch", "lossless", "classes", "apply", "palette", "none"}
         How it was fitted: from the color table, streaming pixels, or stepwise; or not at all, because the image has no
-        more colors than components, the model was given, or every pixel is masked. Of so few colors each is a component:
-        "lossless" where these are all samples exactly, in the output or else in the model; "classes" where the labels are
-        exact, but the output's colors of 8 bits are not, do not show all bands, or are not written.
+        more colors than components, the model or the palette was given, or every pixel is masked. Of so few colors each is
+        a component: "lossless" where these are all samples exactly, in the output or else in the model; "classes" where the
+        labels are exact, but the output's colors of 8 bits are not, do not show all bands, or are not written.
     preset : {"picture", "segment"}, or None
         What the fit was for; None where nothing was fitted.
     ridge : list of float, or None

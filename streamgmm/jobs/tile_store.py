@@ -10,12 +10,20 @@ import numpy as np
 
 from ..image.output.spec import ImageSpec
 from ..image.output.spool import Spool
+from ..model.colors import ColorTable
 from ..model.distortion import Distortion
 from .passes.checkpoint import Checkpoint, State
 from .passes.sums import Sum
 from .passes.tasks import Part
 
 Labeler = Callable[[np.ndarray], np.ndarray]  # from pixels (n, D) to labels (n,)
+
+
+class Known(NamedTuple):
+    """All colors of the pixels, with their labels, where these are known ahead."""
+
+    table: ColorTable
+    labels: np.ndarray
 
 
 @dataclass(frozen=True)

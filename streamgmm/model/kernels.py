@@ -231,6 +231,18 @@ def squared_error(pixels, weights, labels, palette, scale, counts):
 
 
 @entry
+def color_sums(pixels, weights, labels, scale, sums, counts):
+    """Add pixels, as they are shown, in levels of 8 bits, to sums (K, 3) of their labels, and count these."""
+    for i in range(pixels.shape[0]):
+        k = labels[i]
+        w = weights[i] if weights.shape[0] > 0 else 1.0
+        for j in range(len(scale.bands)):
+            x = np.float32(pixels[i, scale.bands[j]]) - scale.black[j]
+            sums[k, j] += w * np.float64(min(max(x, ZERO), scale.white[j]) * scale.gain[j])
+        counts[k] += w
+
+
+@entry
 def nearest(colors, mean, distances):
     """Lower distances (n,), float64, to squared distances of colors (n, D) from mean (D,), in float32, where these are less."""
     for i in range(colors.shape[0]):

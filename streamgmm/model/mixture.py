@@ -136,9 +136,13 @@ class Mixture:
         weights = self.weights[components]
         return replace(self, weights=weights / weights.sum(), means=self.means[components], covariances=covariances)
 
+    def order(self) -> np.ndarray:
+        """Return the numbers of the components by falling weight, equal weights by rising mean."""
+        return np.lexsort((*self.means.T[::-1], -self.weights))
+
     def ordered(self) -> "Mixture":
-        """Return the components by falling weight, equal weights by rising mean: equal fits get equal palettes."""
-        return self.take(np.lexsort((*self.means.T[::-1], -self.weights)))
+        """Return the components in that order: equal fits get equal palettes."""
+        return self.take(self.order())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the model as it stands in a model file."""

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 
+from ..options import Sort
 from .display import Display
 from .mixture import Mixture
 
@@ -14,6 +15,8 @@ SIDE = 256 + 2 * REACHES[-1]
 PLACES = np.array([SIDE**2, SIDE, 1])
 # The weights of red, green and blue in what is seen as light (ITU-R BT.601).
 LUMA = (0.299, 0.587, 0.114)
+# Ten thousand times those of Rec. 709, by which colors are sorted: whole numbers, of which equal ones are equal.
+LUMA_709 = (2126, 7152, 722)
 
 
 def palette_of(mixture: Mixture, display: Display | None = None) -> np.ndarray:
@@ -28,7 +31,38 @@ def palette_of(mixture: Mixture, display: Display | None = None) -> np.ndarray:
         How it is shown.
     """
     display = display or Display.of(mixture)
-    return distinct(display.levels(mixture.means), np.argsort(-mixture.weights, kind="stable"), display.gray)
+    return distinct(display.levels(mixture.means), mixture.order(), display.gray)
+
+
+def sorted_by(mixture: Mixture, sort: Sort, display: Display | None = None) -> Mixture:
+    """Return the components by falling weight, rising luma of their colors, or hue, grays first; equals by weight.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    sort : {"weight", "luminance", "hue"}
+    display : Display, optional
+        How it is shown.
+    """
+    if sort == "weight":
+        return mixture
+    order = mixture.order()
+    colors = palette_of(mixture, display)[order].astype(np.int64)
+    luma = colors @ LUMA_709
+    keys = (luma,) if sort == "luminance" else (np.where(_hues(colors) < 0, luma, 0), _hues(colors))
+    return mixture.take(order[np.lexsort(keys)])
+
+
+def _hues(colors: np.ndarray) -> np.ndarray:
+    """Return the hue of colors (K, 3), as in HSV: 0 is red, 2 green and 4 blue; -1 of grays."""
+    red, green, blue = colors.T
+    most = colors.max(axis=1)
+    chroma = most - colors.min(axis=1)
+    from_red, from_green, from_blue = (
+        2 * sixth + apart / np.maximum(chroma, 1) for sixth, apart in enumerate((green - blue, blue - red, red - green))
+    )
+    hues = np.where(most == red, from_red % 6, np.where(most == green, from_green, from_blue))
+    return np.where(chroma == 0, -1, hues)
 
 
 def distinct(levels: np.ndarray, order: np.ndarray, gray: bool = False) -> np.ndarray:

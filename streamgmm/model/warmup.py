@@ -9,6 +9,7 @@ import numpy as np
 
 from . import kernels
 from .buffers import SMALL_LABELS
+from .centroids import color_sums
 from .colors import ColorCounter, ColorTable, has_table
 from .difference import difference
 from .display import Display
@@ -82,6 +83,7 @@ def _call_all(dtype: np.dtype, n_bands: int, n_components: int, threads: int, ta
         accumulate(pixel, mixture, threads=n_threads)
         labels = classify(pixel, mixture, n_threads)
     distortion(pixel, labels, np.zeros((n_alike, 3), np.uint8), Display.of(mixture))
+    color_sums(pixel, labels, n_alike, Display.of(mixture))
     if confident:
         confidence(pixel, mixture)
     if table:

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 Method = Literal["auto", "exact", "stream", "minibatch"]
 Preset = Literal["picture", "segment"]
+Sort = Literal["weight", "luminance", "hue"]
 Form = Literal["palette", "labels", "rgb"]
+Color = Literal["means", "centroids"]
 Compression = Literal["deflate", "none", "lzw", "zstd", "packbits"]
 Structure = Literal["chained", "subifd", "cog"]
 Resampling = Literal["mode", "nearest"]
 BigTiff = Literal["auto", "yes", "no"]
-SharedPalette = Literal["pixels", "files"]
 
 MAX_COMPONENTS = 65_535
 PICTURE_BANDS = 3
@@ -75,6 +76,7 @@ class FitOptions(Options):
         1.0, "Colors count to this power: less than 1 where rare colors matter.", metavar="POWER", least=0, most=1
     )
     seed: int = option(0, "Seeds everything that is drawn.", least=0)
+    sort: Sort = option("weight", "Order of components and colors: weight, luminance or hue.", metavar="ORDER")
 
     def __post_init__(self):
         super().__post_init__()
@@ -162,6 +164,7 @@ class WriteOptions(Options):
     """How images are written."""
 
     output: Form = option("palette", "palette, labels (no colors) or rgb.", metavar="FORM", values={"--labels": "labels"})
+    palette: Color = option("means", "Colors: means of components, or centroids of the pixels of each label.", metavar="KIND")
     compression: Compression = option("deflate", "deflate, none, lzw, zstd or packbits.", metavar="CODEC")
     compression_level: int | None = option(None, "0 to 12 for deflate (4), 1 to 22 for zstd (9).", metavar="N")
     tile_size: int | None = option(None, "Side of the output's tiles. [default: the input's, or 256]", metavar="N")
@@ -279,30 +282,3 @@ class CompareOptions(Options):
     def __post_init__(self):
         super().__post_init__()
         object.__setattr__(self, "display_range", read_display_range(self.display_range))
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchOptions(Options):
-    """What is made of many inputs."""
-
-    out_dir: Path = option(..., "Where the outputs are written.", metavar="DIR")
-    suffix: str = option(".tif", "What the name of an output ends in.", metavar="END")
-    recursive: bool = option(False, "Take folders in folders, and keep their tree.")
-    model: str | os.PathLike | None = option(None, "Give all the colors of a model.", metavar="MODEL.json")
-    shared_palette: SharedPalette | None = option(
-        None,
-        "Fit one model to all, with pixels or files of equal weight; by itself: pixels. [default: one model for each]",
-        metavar="[BY]",
-        alone="pixels",
-    )
-    skip_existing: bool = option(False, "Leave outputs that were made of the same input, with the same options.")
-    fail_fast: bool = option(False, "Stop at the first input that fails.")
-    jobs: int = option(1, "Inputs at once, inside --threads and --memory.", metavar="N", least=1)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.suffix or Path(self.suffix).name != self.suffix:
-            raise OptionError(f"suffix is {self.suffix!r}; write the end of a file name, such as .tif or -16.tif")
-        check_tiff_name(f"*{self.suffix}")
-        if self.shared_palette is not None and self.model is not None:
-            raise OptionError("shared-palette and model exclude each other; choose one")

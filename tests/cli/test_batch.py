@@ -43,7 +43,9 @@ pytestmark = pytest.mark.usefixtures("folder")
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    return write_three(tmp_path_factory.mktemp("batch"))
+    folder = write_three(tmp_path_factory.mktemp("batch"))
+    (folder / "colors.json").write_text('["#102030", [250, 240, 230]]', encoding="utf-8")
+    return folder
 
 
 @pytest.fixture
@@ -614,6 +616,8 @@ VALUES = {
     "reg-covar": "1e-4",
     "rare-weight": "1.0",
     "seed": "2",
+    "sort": '"hue"',
+    "palette-in": '"colors.json"',
     "keep-values": "false",  # these are no class maps
     "bands": "[3, 2, 1]",
     "nodata": "300.5",
@@ -624,6 +628,7 @@ VALUES = {
     "pages-as-bands": "[0]",
     "output": '"rgb"',
     "labels": "true",
+    "palette": '"centroids"',
     "compression": '"zstd"',
     "compression-level": "3",
     "tile-size": "32",

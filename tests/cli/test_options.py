@@ -13,7 +13,6 @@ from streamgmm.cli.commands import cli
 from streamgmm.cli.options import Numbers, start_of
 from streamgmm.errors import OptionError
 from streamgmm.options import (
-    BatchOptions,
     ClassMapOptions,
     CompareOptions,
     FitOptions,
@@ -24,16 +23,27 @@ from streamgmm.options import (
     RunOptions,
     WriteOptions,
 )
+from streamgmm.options.batch import BatchOptions
 from streamgmm.options.fields import choices_of, flag_of, spec_of
+from streamgmm.options.palette import PaletteOptions
 
 from .commands import leave, write_model, write_pages
 
 # What a command is given of the library's options, and what it has of its own.
 KINDS = {
-    "quantize": (FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions),
+    "quantize": (FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions),
     "fit": (FitOptions, ReadOptions, RunOptions, ResourceOptions),
     "apply": (ReadOptions, OutputOptions, RunOptions, ResourceOptions),
-    "batch": (BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions),
+    "batch": (
+        BatchOptions,
+        FitOptions,
+        PaletteOptions,
+        ClassMapOptions,
+        ReadOptions,
+        WriteOptions,
+        RunOptions,
+        ResourceOptions,
+    ),
     "compare": (CompareOptions, ImageOptions, ResourceOptions),
     "info": (ImageOptions,),
     "warmup": (),
@@ -191,6 +201,7 @@ FIT_OPTIONS = {
     "--tol 0.1": {"tol": 0.1},
     "--reg-covar 0.01": {"reg_covar": 0.01},
     "--seed 7 --init random --max-iter 1": {"seed": 7, "init": "random", "max_iter": 1},
+    "--sort hue": {"sort": "hue"},
     "--chunk-size 1MiB": {"chunk_size": "1MiB"},
     "--chunk-size 1Mpx": {"chunk_size": "1Mpx"},
     "--threads 2": {"threads": 2},
@@ -222,6 +233,7 @@ WRITE_OPTIONS = {
     "--display-bands 2": {"display_bands": (2,)},
     "--display-range -5,99.5": {"display_range": (-5, 99.5)},
     "--display-range type": {"display_range": "type"},
+    "--palette centroids": {"palette": "centroids"},
     "--compression lzw": {"compression": "lzw"},
     "--compression none": {"compression": "none"},
     "--compression zstd": {"compression": "zstd"},

@@ -1,5 +1,6 @@
 """A palette is the means as they are shown, each unlike all others."""
 
+import colorsys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from streamgmm.model import palette as module
 from streamgmm.model.display import Display
 from streamgmm.model.mixture import Mixture
-from streamgmm.model.palette import distinct, palette_of
+from streamgmm.model.palette import distinct, palette_of, sorted_by
 from streamgmm.model.space import SampleSpace
 
 from .. import naive
@@ -176,3 +177,59 @@ def test_what_differs_already_is_only_rounded():
 
 def test_steps_beyond_the_ends_are_no_colors():
     assert module.SIDE - module.REACHES[-1] >= 256 + module.REACHES[-1]
+
+
+# --- In another order ---
+
+
+def luma(color):
+    return 2126 * color[0] + 7152 * color[1] + 722 * color[2]
+
+
+def hue(color):
+    """Grays first, by luma; then by the hue of HSV, which the standard library knows."""
+    gray = len(set(color)) == 1
+    return (0, luma(color)) if gray else (1, round(colorsys.rgb_to_hsv(*(sample / 255 for sample in color))[0], 9))
+
+
+def random_colors(n, seed=0):
+    """Colors, some of which are gray, of equal hue or of equal luma, with weights of which some are equal."""
+    rng = np.random.default_rng(seed)
+    levels = rng.choice([0, 51, 102, 204], (n, 3))
+    levels[: n // 4] = levels[: n // 4, :1]
+    levels = np.unique(levels, axis=0)
+    weights = rng.integers(1, 4, len(levels)) * 1.0
+    return mixture_of(rng.permutation(levels) / 255, weights / weights.sum())
+
+
+@pytest.mark.parametrize(("sort", "key"), [("luminance", luma), ("hue", hue)])
+@pytest.mark.parametrize("seed", range(5))
+def test_components_are_sorted_by_what_is_asked_for_and_equals_by_weight(seed, sort, key):
+    mixture = random_colors(60, seed)
+    found = sorted_by(mixture, sort)
+    colors = [tuple(color) for color in palette_of(found).tolist()]
+    keys = [(key(color), -weight) for color, weight in zip(colors, found.weights.round(9).tolist(), strict=True)]
+    assert keys == sorted(keys)
+    assert sorted(colors) == sorted(map(tuple, palette_of(mixture).tolist()))
+    turned = mixture.take(np.random.default_rng(1).permutation(mixture.n_components))
+    np.testing.assert_array_equal(sorted_by(turned, sort).means, found.means)
+
+
+def test_by_weight_nothing_changes():
+    mixture = random_colors(30)
+    assert sorted_by(mixture, "weight") is mixture
+
+
+@pytest.mark.parametrize("sort", ["luminance", "hue"])
+def test_colors_are_sorted_as_they_are_written_also_those_that_have_moved(sort):
+    """Of components of one color all but one move, and the same ones in any order."""
+    mixture = mixture_of(np.full((20, 3), 0.4) + np.arange(20)[:, None] * 1e-5)
+    found = sorted_by(mixture, sort)
+    keys = [{"luminance": luma, "hue": hue}[sort](tuple(color)) for color in palette_of(found).tolist()]
+    assert keys == sorted(keys)
+
+
+def test_colors_are_sorted_as_they_are_shown():
+    mixture = mixture_of([[0.1, 0.9], [0.5, 0.2], [0.7, 0.4]])
+    assert sorted_by(mixture, "luminance", Display.of(mixture, (1,))).means[:, 1].tolist() == [0.2, 0.4, 0.9]
+    assert sorted_by(mixture, "luminance").means[:, 0].tolist() == [0.1, 0.5, 0.7]

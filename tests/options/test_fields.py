@@ -18,7 +18,6 @@ from streamgmm import options
 from streamgmm.errors import OptionError
 from streamgmm.jobs.batch.run import batch
 from streamgmm.options import (
-    BatchOptions,
     ClassMapOptions,
     CompareOptions,
     FitOptions,
@@ -29,25 +28,35 @@ from streamgmm.options import (
     RunOptions,
     WriteOptions,
 )
+from streamgmm.options.batch import BatchOptions
 from streamgmm.options.fields import Options, choices_of, flag_of, flat, option, spec_of
+from streamgmm.options.palette import PaletteOptions
 
 from ..images import smooth
 
 ROOT = Path(__file__).parents[2]
-ALL = [kind for kind in vars(options).values() if isinstance(kind, type) and issubclass(kind, Options) and kind is not Options]
+ALL = [
+    PaletteOptions,
+    BatchOptions,
+    *(kind for kind in vars(options).values() if isinstance(kind, type) and issubclass(kind, Options) and kind is not Options),
+]
 FIELDS = {field.name: field for kind in ALL for field in dataclasses.fields(kind)}
 # What public functions are given: values without a default, kinds of options, and what is no option of a command.
 FUNCTIONS = {
     streamgmm.quantize: (
         ["src", "dst"],
-        [FitOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions],
+        [FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions],
         {},
     ),
     streamgmm.fit_image: (["sources"], [FitOptions, ReadOptions, ResourceOptions], {}),
     streamgmm.apply: (["model", "src", "dst"], [ReadOptions, OutputOptions, RunOptions, ResourceOptions], {}),
     streamgmm.compare: (["a", "b"], [CompareOptions, ImageOptions, ResourceOptions], {}),
     streamgmm.open_image: (["source"], [ImageOptions], {"budget": None}),
-    batch: (["pairs"], [BatchOptions, FitOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions], {}),
+    batch: (
+        ["pairs"],
+        [BatchOptions, FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions],
+        {},
+    ),
 }
 of_each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
 
@@ -105,7 +114,9 @@ REFUSED = [
     ),
     (FitOptions, "rare_weight", [-0.1, 1.5, float("nan")], "rare-weight is {}; choose 0 to 1"),
     (FitOptions, "seed", [-1], "seed is {}; it must be 0 or more"),
+    (FitOptions, "sort", ["size"], "sort is {!r}; choose weight, luminance, hue"),
     (WriteOptions, "output", ["png"], "output is {!r}; choose palette, labels, rgb"),
+    (WriteOptions, "palette", ["median"], "palette is {!r}; choose means, centroids"),
     (WriteOptions, "compression", ["jpeg"], "compression is {!r}; choose deflate, none, lzw, zstd, packbits"),
     (WriteOptions, "compression_level", [-1, 13], "compression-level is {}; choose 0 to 12"),
     (WriteOptions, "tile_size", [0, -16, 8, 17], "tile-size is {}; TIFF asks for a multiple of 16"),
@@ -321,8 +332,8 @@ def test_a_docstring_tells_of_every_keyword_and_its_choices(function):
 def test_the_docstring_of_quantize_leaves_its_options_to_those_of_its_halves():
     halves = [streamgmm.fit_image, streamgmm.apply]
     assert all(f":func:`streamgmm.{half.__name__}`" in streamgmm.quantize.__doc__ for half in halves)
-    assert set(documented(streamgmm.quantize)) == {"src", "dst", "keep_values"}
-    told = {"keep_values"}.union(*map(documented, halves))
+    assert set(documented(streamgmm.quantize)) == {"src", "dst", "keep_values", "palette_in"}
+    told = {"keep_values", "palette_in"}.union(*map(documented, halves))
     assert set(inspect.signature(streamgmm.quantize).parameters) <= told
 
 
@@ -400,6 +411,7 @@ OF_ANOTHER_TYPE = {
     "threads": [True, 2.0, "2"],
     "work_dir": [5, b"in"],
     "palette_out": [5],
+    "palette_in": [5, b"a.gpl", True],
     "wait": ["long"],
     "method": [None, 3, ["exact"]],
     "output": [None],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import OptionError, OutputError, StreamGMMError
-from ...options import BatchOptions
+from ...options.batch import BatchOptions
 from ...system.mark import is_own
 
 log = logging.getLogger(__name__)

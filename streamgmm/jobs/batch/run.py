@@ -12,11 +12,14 @@ import psutil
 
 from ...errors import ImageReadError, Interrupted, MemoryBudgetError, OptionError, StreamGMMError
 from ...image.output.tiff import fingerprint_in
-from ...options import BatchOptions, FitOptions, ReadOptions, WriteOptions
+from ...options import FitOptions, ReadOptions, WriteOptions
+from ...options.batch import BatchOptions
 from ...options.fields import flat
+from ...options.palette import PaletteOptions
 from ...system.files import beside, output_errors, read_text
 from ...system.processes import in_processes
 from ..fingerprint import content, fingerprint
+from ..given_palette import GivenPalette
 from ..model_file import load_model
 from ..resources import BASELINE, MARGIN, Resources, mebibytes
 from .inputs import Pair
@@ -36,6 +39,12 @@ class Batch(EachOptions, BatchOptions):
         super().__post_init__()
         if self.keep_values and (self.shared_palette is not None or self.model is not None):
             raise OptionError("keep-values excludes shared-palette and model: values are not those of a model; choose one")
+        if self.sort != "weight" and self.model is not None:
+            raise OptionError("sort and model exclude each other: labels are those of the model; fit it with --sort")
+        if self.palette != "means" and (self.shared_palette is not None or self.model is not None):
+            raise OptionError("palette centroids excludes shared-palette and model: each file would have its own; choose one")
+        if self.palette_in is not None and (self.shared_palette is not None or self.model is not None):
+            raise OptionError("palette-in excludes shared-palette and model: it is one palette for all; choose one")
 
 
 @flat(Batch)
@@ -57,6 +66,8 @@ def batch(given: Batch) -> Iterator[FileReport]:
     contents = [_content(pair) for pair in given.pairs]
     facts: list[Any] = [given.part(ReadOptions), replace(given.part(WriteOptions), min_psnr=None)]
     facts.append(given.part(FitOptions) if given.model is None else load_model(given.model))
+    palette = GivenPalette.of(given.part(PaletteOptions))
+    facts.append(palette and palette.colors)
     if given.shared_palette is not None:
         facts += [given.shared_palette, contents]
     common = fingerprint(facts)

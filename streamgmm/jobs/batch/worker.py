@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import OutputError, StreamGMMError
-from ...options import ClassMapOptions, FitOptions, JobOptions, WriteOptions
+from ...options import JobOptions
+from ...options.palette import QuantizeOptions
 from ...system.files import output_errors
 from ...system.limits import peak_memory, reset_peak_memory
 from ...system.mark import is_own
@@ -23,7 +24,7 @@ Messages = list[logging.LogRecord]
 
 
 @dataclass(frozen=True)
-class EachOptions(JobOptions, WriteOptions, ClassMapOptions, FitOptions):
+class EachOptions(JobOptions, QuantizeOptions):
     """What is asked of each file."""
 
 

@@ -4,13 +4,14 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from ...model.centroids import ColorSums
 from ...model.colors import ColorCounter, ColorTable
 from ...model.statistics import Statistics
 from .blocks import Block
 from .checkpoint import State
 from .tasks import Part
 
-Summed = TypeVar("Summed", Statistics, ColorTable)
+Summed = TypeVar("Summed", Statistics, ColorTable, ColorSums)
 
 
 class Sum:

@@ -1,12 +1,15 @@
 """What passes do with a block: frozen values that are called with it, here or in another process, and return what is found."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...model.centroids import ColorSums, color_sums
 from ...model.colors import ColorCounter, ColorTable
 from ...model.coreset import drawn
+from ...model.display import Display
 from ...model.mixture import Mixture
 from ...model.space import SampleSpace, as_type
 from ...model.statistics import Statistics, accumulate
@@ -59,6 +62,22 @@ class ListColors(Look):
     def found(self, pixels: np.ndarray, block: Block) -> ColorTable:
         """Return the colors with their counts."""
         return ColorTable.of(self.space.forward(pixels, self.dtype), space=self.space)
+
+
+@dataclass(frozen=True)
+class SumColors(Look):
+    """Add up the colors of each label, as they are shown."""
+
+    label: Callable[[np.ndarray], np.ndarray]
+    n_labels: int
+    space: SampleSpace
+    dtype: np.dtype
+    display: Display
+
+    def found(self, pixels: np.ndarray, block: Block) -> ColorSums:
+        """Return the sums over the pixels."""
+        samples = self.space.forward(pixels, self.dtype)
+        return color_sums(samples, self.label(samples), self.n_labels, self.display)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from streamgmm.errors import OptionError
 from streamgmm.jobs.batch.inputs import find
-from streamgmm.options import BatchOptions
+from streamgmm.options.batch import BatchOptions
 
 from ...batches import run, work_here
 from ...images import file_name, smooth, write_tiff

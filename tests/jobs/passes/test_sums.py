@@ -9,8 +9,11 @@ from streamgmm.image.array import ArrayImage
 from streamgmm.jobs.passes.blocks import Blocks
 from streamgmm.jobs.passes.checkpoint import Checkpoint
 from streamgmm.jobs.passes.sums import AnyMasked, Counted, Drawn, FewColors, Sum, Total
-from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, ListColors, Look
+from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, ListColors, Look, SumColors
+from streamgmm.model.centroids import ColorSums
 from streamgmm.model.colors import ColorCounter, ColorTable
+from streamgmm.model.display import Display
+from streamgmm.model.labels import classify
 from streamgmm.model.space import BY_TYPE
 from streamgmm.model.statistics import Statistics
 
@@ -56,11 +59,13 @@ def drawn_arrays(drawn):
 
 
 draw_some = partial(Draw, BYTES, 1, 20)
+sum_colors = partial(SumColors, partial(classify, mixture=MIXTURE), 3, BY_TYPE, BYTES, Display.of(MIXTURE))
 drawn_of_three = partial(Drawn, BYTES, 3)
 PASSES = {
     "how many are masked": Pass(Look, Sum, lambda looked: {}),
     "statistics": Pass(partial(Accumulate, MIXTURE, BYTES), partial(Total, Statistics, False), arrays_of),
     "statistics by image": Pass(partial(Accumulate, MIXTURE, BYTES), partial(Total, Statistics, True), arrays_of),
+    "colors of labels": Pass(sum_colors, partial(Total, ColorSums, False), arrays_of),
     "colors": Pass(partial(ListColors, BY_TYPE, BYTES), partial(Total, ColorTable, False), arrays_of),
     "colors by image": Pass(partial(ListColors, BY_TYPE, BYTES), partial(Total, ColorTable, True), arrays_of),
     "few colors": Pass(partial(ListColors, BY_TYPE, BYTES), partial(FewColors, 30, False), arrays_of),

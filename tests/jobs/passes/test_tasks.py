@@ -17,7 +17,7 @@ from streamgmm.image.tiles import TileGrid, Window
 from streamgmm.jobs import labeling, tile_tasks
 from streamgmm.jobs.passes import tasks as module
 from streamgmm.jobs.passes.blocks import Block, Blocks
-from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, ListColors, Look
+from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, ListColors, Look, SumColors
 from streamgmm.jobs.specs import confidence_spec, image_spec
 from streamgmm.jobs.tile_tasks import LabelTiles, Layer, LevelTile, ReduceTiles
 from streamgmm.model.colors import ColorCounter
@@ -117,6 +117,11 @@ def looked_up(mixture):
     return (_lookup(mixture.n_bands),)
 
 
+def sum_task(image, dtype):
+    mixture = mixture_of(image)
+    return SumColors(*classified(mixture), mixture.n_components, mixture.space, dtype, Display.of(mixture))
+
+
 # By its name, a task made for an image; of tasks of 8-bit colors, only for such.
 TASKS = {
     "Look": lambda image, dtype: Look(),
@@ -124,6 +129,7 @@ TASKS = {
     "ListColors": lambda image, dtype: ListColors(space_of(image), dtype),
     "Draw": lambda image, dtype: Draw(dtype, 3, 50),
     "Draw of all": lambda image, dtype: Draw(dtype, 3, 10**6),
+    "SumColors": sum_task,
     "Count": lambda image, dtype: Count(ColorCounter(3, HEIGHT * WIDTH, 2)),
     "LabelTiles": lambda image, dtype: labels_task(image, classified),
     "LabelTiles with confidence": lambda image, dtype: labels_task(image, measured, "rgb"),
