@@ -18,6 +18,7 @@ from ..options import (
 )
 from ..options.batch import BatchOptions
 from ..options.fields import Options
+from ..options.palette import PaletteOptions
 
 # What the options of each kind stand under, in this order.
 HEADINGS: dict[type[Options], str] = {
@@ -26,6 +27,7 @@ HEADINGS: dict[type[Options], str] = {
     ReadOptions: "Input",
     CompareOptions: "Input",
     FitOptions: "Fit",
+    PaletteOptions: "Fit",
     ClassMapOptions: "Fit",
     WriteOptions: "Output",
     OutputOptions: "Output",

@@ -88,7 +88,7 @@ def compare(given: Compare) -> Comparison:
     display_range : "auto", "type" or (low, high)
         Stored samples of ``a`` that are black and white, and of ``b`` where it has more than 8 bits. "auto" and "type": those
         of the type, which integers of up to 16 bits have; others need a range.
-    bands, nodata, alpha, page, level, indices
+    bands, nodata, alpha, page, level, indices, pages_as_bands
         As in :func:`streamgmm.open_image`, of ``a``; ``b`` is read as its file says. Where that is neither gray nor RGB,
         ``bands`` are those of both.
     chunk_size, threads, memory, progress

@@ -317,7 +317,7 @@ def test_metrics_appear_whole(here):
         "files skipped": 1,
         "files failed": 0,
     }
-    assert {path.name for path in Path().iterdir()} == {"in", "out", "metrics.prom", "start.json"}
+    assert {path.name for path in Path().iterdir()} == {"in", "out", "metrics.prom", "start.json", "colors.json"}
 
 
 @pytest.mark.parametrize(("option", "value", "code"), [("shared-palette", "weight", 2), ("tol", -1, 2), ("init", "a.json", 2)])

@@ -23,7 +23,7 @@ SECTIONS = {
     "apply": ["Input", "Output", "Run", "Resources", OTHER],
     "batch": ["Batch", "Input", "Fit", "Output", "Run", "Resources", OTHER],
     "compare": ["Input", "Resources", OTHER],
-    "info": [OTHER],
+    "info": ["Input", OTHER],
     "warmup": [OTHER],
 }
 
@@ -64,7 +64,7 @@ def test_the_model_of_a_fit_is_an_output(capsys):
 
 def test_every_kind_of_options_has_a_heading():
     kinds = {kind for kind in vars(options).values() if isinstance(kind, type) and issubclass(kind, Options)}
-    assert kinds - {Options, options.JobOptions} == HEADINGS.keys()  # one that is several of these
+    assert kinds - {Options, options.JobOptions} <= HEADINGS.keys()  # one that is several of these
 
 
 @pytest.mark.parametrize("columns", [80, WIDEST, 200])
