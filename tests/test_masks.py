@@ -15,6 +15,7 @@ from streamgmm.cli import main
 from streamgmm.errors import NoPixelsError
 from streamgmm.jobs.sampling import TAIL
 
+from .conftest import random_mixture
 from .image.gdal import read_gdal, write_gdal
 from .images import palette_of, posterized, smooth, write_tiff
 
@@ -442,3 +443,17 @@ def test_all_256_colors_are_there_where_nothing_is_masked_or_none_is_needed(tmp_
     pixels = np.ma.array(picture(), mask=~np.repeat(shown()[..., None], 3, axis=2))
     assert quantize(pixels, tmp_path / "rgb.tif", n_components=256, output="rgb").n_components == 256
     assert caplog.messages == []
+
+
+WIDE = [("palette", 256, True), ("labels", 256, True), ("palette", 255, False), ("rgb", 256, False)]
+
+
+@pytest.mark.parametrize(("form", "n_components", "told"), WIDE)
+def test_labels_of_16_bits_are_told_of_where_8_are_usual(form, n_components, told, tmp_path, caplog):
+    """A model of 256 components leaves no label for masked pixels: some programs open no such palette."""
+    pixels = np.ma.array(picture(), mask=np.repeat(~shown()[..., None], 3, axis=-1))
+    report = streamgmm.apply(random_mixture(n_components, 3), pixels, tmp_path / "out.tif", output=form, threads=1)
+    line = "8 bits a pixel (256 colors and nodata take 16)"
+    assert report.dropped == ([line] if told else [])
+    assert (f"array: not in the output: {line}" in caplog.text) == told
+    assert tifffile.imread(tmp_path / "out.tif").dtype == (np.uint16 if told else np.uint8)

@@ -17,7 +17,7 @@ from .class_map import Legend
 from .disk import check_room
 from .labeling import LabelingOptions, write_outputs
 from .model_file import load_model
-from .report import Report, told_dropped
+from .report import Report
 from .sampling import check_range
 from .session import Session, open_job
 from .tile_store import Labeler
@@ -153,7 +153,6 @@ def write_labeled(
         pixels=session.clock.pixels,
         resumed=session.clock.resumed,
         distinct_colors=None,
-        dropped=told_dropped(session.images),
         **written.facts(),
     )
 

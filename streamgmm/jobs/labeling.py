@@ -31,7 +31,7 @@ from .class_map import Legend
 from .clock import Advance
 from .palette_file import palette_text
 from .passes.blocks import Block
-from .report import Written
+from .report import Written, told_dropped
 from .resources import COPIES
 from .session import Session
 from .specs import confidence_spec, display_of, image_spec
@@ -39,6 +39,9 @@ from .tile_store import Known, Labeler, Output, TileStore
 from .tile_tasks import LabelTiles, Layer, LevelTile, ReduceTiles, part_pixels
 
 log = logging.getLogger(__name__)
+
+# Labels of 8 bits.
+BYTE = 256
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,9 @@ def write_outputs(
             if options.palette_out is not None:
                 text = palette_text(Path(options.palette_out), palette, mixture, display, counts, nodata, legend)
             assemble(session, outputs, store.spools, options, text, mark)
-    return Written(nodata, measured, display, _is_exact(measured, display, session.blocks.n_bands, options))
+    wide = nodata is not None and len(palette) <= BYTE < nodata + 1 and options.output != "rgb"
+    lost = told_dropped(images, *(["8 bits a pixel (256 colors and nodata take 16)"] if wide else []))
+    return Written(nodata, measured, display, _is_exact(measured, display, session.blocks.n_bands, options), lost)
 
 
 def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int, options: LabelingOptions) -> bool:

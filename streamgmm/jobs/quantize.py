@@ -23,7 +23,7 @@ from .fit import check_converged
 from .fitting import fit_pixels
 from .given_palette import GivenPalette
 from .labeling import LabelingOptions, write_outputs
-from .report import Report, told_dropped
+from .report import Report
 from .session import Session, open_job
 from .specs import display_of, shown_bands
 from .tile_store import Known, Labeler
@@ -102,8 +102,8 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
                 result = fit_pixels(session, given, confident=given.confidence is not None)
         except NoPixelsError as error:
             log.warning("%s; the output is all nodata", error)
-            write_outputs(session, dst, given, None, _zeros, mark=mark)
-            return _nothing(session, dst)
+            written = write_outputs(session, dst, given, None, _zeros, mark=mark)
+            return _nothing(session, dst, written.dropped)
         check_converged(result, given.strict, session.name)
         if given.sort != "weight":
             shown = display_of(given, result.mixture, session.blocks)
@@ -115,9 +115,7 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
             labels = classified(table.colors, threads=session.engine.threads)
             label, known = LookupTable(table, labels), Known(table, labels)
         written = write_outputs(session, dst, given, mixture, label, known, mark, legend)
-        report = replace(
-            result.report(session.name, session), output=str(dst), dropped=told_dropped(session.images), **written.facts()
-        )
+        report = replace(result.report(session.name, session), output=str(dst), **written.facts())
         if legend:  # what the colors show is not asked
             return replace(report, psnr_db=None)
         return report if written.exact or report.method != "lossless" else replace(report, method="classes")
@@ -132,7 +130,7 @@ def _with_room(given: Quantize, session: Session) -> Quantize:
     return replace(given, n_components=COLORS - 1)
 
 
-def _nothing(session: Session, dst: Path) -> Report:
+def _nothing(session: Session, dst: Path, dropped: list[str]) -> Report:
     """Report an image without a pixel that is not masked."""
     return Report(
         input=session.name,
@@ -149,7 +147,7 @@ def _nothing(session: Session, dst: Path) -> Report:
         distinct_colors=0,
         colors_used=0,
         nodata=0,
-        dropped=told_dropped(session.images),
+        dropped=dropped,
     )
 
 

@@ -112,12 +112,15 @@ class Written(NamedTuple):
         How they are shown; None where all are masked.
     exact : bool
         Whether the output gives all samples back.
+    dropped : list of str
+        What the input has and the output does not get.
     """
 
     nodata: int | None
     distortion: Distortion | None
     display: Display | None
     exact: bool
+    dropped: list[str]
 
     def facts(self) -> dict[str, Any]:
         """Return what a report tells of it."""
@@ -127,13 +130,14 @@ class Written(NamedTuple):
             "nodata": self.nodata,
             "colors_used": self.distortion.colors_used,
             "psnr_db": self.distortion.psnr_db,
+            "dropped": self.dropped,
             "display_range": None if self.display.by_type else self.display.range,
         }
 
 
-def told_dropped(images: Sequence[Image]) -> list[str]:
-    """Return the names of what the inputs have and the output does not get, and say them in a line."""
-    names = sorted({name for image in images for name in image.metadata.dropped})
+def told_dropped(images: Sequence[Image], *more: str) -> list[str]:
+    """Return the names of what the inputs have, or else is usual, and the output does not get, and say them in a line."""
+    names = sorted({*more, *(name for image in images for name in image.metadata.dropped)})
     if names:
         logging.getLogger(DROPPED).warning("%s: not in the output: %s", images[0].name, ", ".join(names))
     return names

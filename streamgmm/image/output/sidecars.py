@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-SUFFIXES = (".aux.xml", ".ovr", ".msk")
+SUFFIXES = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
 def sidecars(path: Path) -> list[Path]:

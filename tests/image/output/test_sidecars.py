@@ -79,3 +79,11 @@ def test_names_beside_one_are_no_others(tmp_path):
     assert sidecars(tmp_path / "a.tif") == [tmp_path / "a.tif.aux.xml"]
     remove_sidecars(tmp_path / "a.tif")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.msk", "aa.tif.msk", "b.ovr"]
+
+
+def test_levels_of_a_mask_are_a_part_as_well(tmp_path):
+    path, levels = tmp_path / "map.tif", tmp_path / "map.tif.msk.ovr"
+    levels.write_bytes(b"II*\0")
+    assert sidecars(path) == [levels]
+    remove_sidecars(path)
+    assert not levels.exists()
