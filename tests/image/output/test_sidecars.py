@@ -17,7 +17,7 @@ from ..gdal import open_gdal, quietly, read_gdal, write_gdal
 HEIGHT, WIDTH = 96, 128
 PLACE = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 4_000_000)}
 ELSEWHERE = "<PAMDataset><SRS>EPSG:32631</SRS><GeoTransform> 100000, 10, 0, 200000, 0, -10</GeoTransform></PAMDataset>"
-NAMES = ["map.tif.aux.xml", "map.tif.msk", "map.tif.ovr"]
+NAMES = ["map.tif.aux.xml", "map.tif.msk", "map.tif.msk.ovr", "map.tif.ovr"]
 
 
 @quietly
@@ -79,11 +79,3 @@ def test_names_beside_one_are_no_others(tmp_path):
     assert sidecars(tmp_path / "a.tif") == [tmp_path / "a.tif.aux.xml"]
     remove_sidecars(tmp_path / "a.tif")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.msk", "aa.tif.msk", "b.ovr"]
-
-
-def test_levels_of_a_mask_are_a_part_as_well(tmp_path):
-    path, levels = tmp_path / "map.tif", tmp_path / "map.tif.msk.ovr"
-    levels.write_bytes(b"II*\0")
-    assert sidecars(path) == [levels]
-    remove_sidecars(path)
-    assert not levels.exists()
