@@ -342,8 +342,22 @@ TOO_LARGE = {
     "a PNG of 60000 x 60000 pixels is decoded as a whole": ["PNG of 60000 x 60000"],
     "a JPEG of 65500 x 65500 pixels is decoded as a whole": ["JPEG of 65500 x 65500"],
 }
+# What of them does not reach their output, which is said.
+LOST = {
+    "GDAL_NODATA": ["nodata of nothing", "nodata of ", "nodata of bytes", "nodata for a tile of no bytes"],
+    "GDAL_METADATA": ["entity bomb", "metadata that is no XML"],
+    "ImageDescription (XML)": ["entity bomb as a description"],
+    "InterColorProfile": ["profile of rubbish"],
+    "ModelPixelScaleTag, ModelTiepointTag": ["georeferencing of rubbish"],
+    "Orientation": ["orientation of 77"],
+    "masks of other levels": ["mask of another size", "mask of another size in a SubIFD"],
+    "page 1": ["mask of 2^31 x 2^31", "IFDs in a loop", "SubIFD that is its own", "SubIFDs that are each other's"],
+    "1 smaller picture of pages": ["levels larger than the image"],
+    "64 other pages or more, from page 1 on": ["5000 IFDs"],
+}
 # How each ends: its exit code, and what is in the line it prints.
 ENDS = dict.fromkeys(CRAFTED, (0, ""))
+ENDS |= {name: (0, f"not in the output: {lost}\n") for lost, names in LOST.items() for name in names}
 ENDS |= {
     name: (code, line) for code, lines in ((INPUT, REFUSED), (BUDGET, TOO_LARGE)) for line in lines for name in lines[line]
 }

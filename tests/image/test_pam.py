@@ -281,7 +281,8 @@ def test_it_is_of_the_first_page():
         assert (first.maskable, second.maskable) == (True, False)
         assert first.metadata.tags
         assert not second.metadata.tags
-        assert (first.metadata.dropped, second.metadata.dropped) == (("GCPList of a.tif.aux.xml",), ("a.tif.aux.xml",))
+        assert first.metadata.dropped == ("GCPList of a.tif.aux.xml", "page 1")
+        assert second.metadata.dropped == ("a.tif.aux.xml", "page 0")
 
 
 def test_nodata_that_changes_while_it_is_read_is_noticed_but_statistics_are_not():
