@@ -448,7 +448,7 @@ def phases_intact(files, before):
     intact = {name for name, data in files.items() if data == before[name]}
     if "job" not in intact:
         return set()
-    phases = {SAVED[Path(name).stem.partition("-")[2]] for name in intact if name.endswith(".npz")}
+    phases = {SAVED[Path(name).stem.split("-")[1]] for name in intact if name.endswith(".npz")}
     return phases if {"spool0", "spool1"} <= intact else phases - {"label"}
 
 

@@ -62,7 +62,7 @@ def printed(folder, program, *arguments, **environment):
 def compiled(folder, arguments, cache):
     """Run the command with a cache: how often kernels were compiled, and found in it."""
     output, _ = run(folder, arguments, [sys.executable, "-c", COUNTING], STREAMGMM_CACHE_DIR=str(cache))
-    misses, hits = map(int, output.split())
+    misses, hits = map(int, output.splitlines()[-1].split())  # behind what the command prints itself
     return misses, hits
 
 

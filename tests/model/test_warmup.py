@@ -190,7 +190,7 @@ def test_after_a_warm_up_nothing_is_compiled(later, warm, folder):
         )
     misses, hits = compiled(folder, arguments, warm)
     assert misses == 0
-    assert hits > 2
+    assert hits >= (2 if later == "compare" else 3)  # which has two kernels
 
 
 @pytest.mark.slow
