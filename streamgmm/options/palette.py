@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OptionError
-from . import ClassMapOptions, FitOptions, WriteOptions
 from .fields import Options, option
+from .fit import FitOptions
+from .image import ClassMapOptions
+from .output import WriteOptions
 
 TABLE_SUFFIXES, IMAGE_SUFFIXES = (".gpl", ".json", ".txt", ".act"), (".tif", ".tiff", ".btf", ".tf8", ".png")
 

@@ -203,34 +203,6 @@ def test_options_that_exclude_each_other_are_refused_in_a_line(kind, given, line
     assert str(refused.value) == line
 
 
-@pytest.mark.parametrize("value", ["-400,2900.5", (-400, 2900.5), [-400, 2900.5], ((-400, 2900.5),)])
-def test_a_range_to_show_is_a_pair_however_it_is_written(value):
-    assert WriteOptions(display_range=value).display_range == (-400, 2900.5)
-
-
-@pytest.mark.parametrize(
-    ("given", "taken"),
-    [
-        ("auto", "auto"),
-        ("type", "type"),
-        ("0,1", ((0, 1),)),
-        ("-1.5,2e3;0,7", ((-1.5, 2000), (0, 7))),
-        ((0, 1), ((0, 1),)),
-        ([np.int64(3), np.float32(4)], ((3, 4),)),
-        ([(0, 1), (2, 3)], ((0, 1), (2, 3))),
-        (np.array([[0, 1], [2, 3]]), ((0, 1), (2, 3))),
-        (((0, 1),), ((0, 1),)),
-    ],
-)
-def test_a_range_is_for_all_bands_or_for_each(given, taken):
-    assert FitOptions(range=given).range == taken
-
-
-@pytest.mark.parametrize(("given", "taken"), [("auto", "auto"), ("1e-4", 1e-4), (0, 0.0), (np.float32(0.5), 0.5), ("0", 0.0)])
-def test_a_ridge_is_found_or_given(given, taken):
-    assert FitOptions(reg_covar=given).reg_covar == taken
-
-
 # --- What is made of fields ---
 
 
@@ -275,11 +247,6 @@ def test_options_are_values():
     assert Colors(bands=[2, 1]).bands == (2, 1)  # whose list may change
     with pytest.raises(dataclasses.FrozenInstanceError):
         Size(width=1).width = 2
-
-
-def test_an_array_to_start_from_counts_its_components():
-    assert FitOptions(init=np.zeros((5, 3))).wanted == 5
-    assert FitOptions(n_components=7).wanted == 7
 
 
 # --- What functions, docstrings and type checkers know ---

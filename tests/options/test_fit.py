@@ -1,0 +1,34 @@
+"""Options of fits: ranges, ridges and starts are taken however they are written."""
+
+import numpy as np
+import pytest
+
+from streamgmm.options.fit import FitOptions
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("auto", "auto"),
+        ("type", "type"),
+        ("0,1", ((0, 1),)),
+        ("-1.5,2e3;0,7", ((-1.5, 2000), (0, 7))),
+        ((0, 1), ((0, 1),)),
+        ([np.int64(3), np.float32(4)], ((3, 4),)),
+        ([(0, 1), (2, 3)], ((0, 1), (2, 3))),
+        (np.array([[0, 1], [2, 3]]), ((0, 1), (2, 3))),
+        (((0, 1),), ((0, 1),)),
+    ],
+)
+def test_a_range_is_for_all_bands_or_for_each(given, taken):
+    assert FitOptions(range=given).range == taken
+
+
+@pytest.mark.parametrize(("given", "taken"), [("auto", "auto"), ("1e-4", 1e-4), (0, 0.0), (np.float32(0.5), 0.5), ("0", 0.0)])
+def test_a_ridge_is_found_or_given(given, taken):
+    assert FitOptions(reg_covar=given).reg_covar == taken
+
+
+def test_an_array_to_start_from_counts_its_components():
+    assert FitOptions(init=np.zeros((5, 3))).wanted == 5
+    assert FitOptions(n_components=7).wanted == 7
