@@ -42,9 +42,16 @@ def random_mixture(n_components, n_bands, covariance_type="full", seed=0):
     factors = rng.normal(0, 0.12, (n_components, n_bands, 2 * n_bands)) / np.sqrt(2 * n_bands)
     full = factors @ factors.transpose(0, 2, 1) + 1e-3 * np.eye(n_bands)
     variances = np.diagonal(full, axis1=1, axis2=2)
-    covariances = {"full": full, "tied": full.mean(axis=0), "diag": variances, "spherical": variances.mean(axis=1)}
+    covariances = {
+        "full": full,
+        "tied": full.mean(axis=0),
+        "diag": variances,
+        "spherical": variances.mean(axis=1),
+        "isotropic": variances.mean(),
+    }
+    weights = rng.dirichlet(np.full(n_components, 5.0))
     return Mixture(
-        rng.dirichlet(np.full(n_components, 5.0)),
+        np.full(n_components, 1 / n_components) if covariance_type == "isotropic" else weights,
         rng.uniform(0.2, 0.8, (n_components, n_bands)),
         covariances[covariance_type],
         covariance_type,

@@ -16,7 +16,7 @@ def matrices(model):
         return [covariances for _ in range(n_components)]
     if covariance_type == "diag":
         return [np.diag(covariances[k]) for k in range(n_components)]
-    return [covariances[k] * np.eye(n_bands) for k in range(n_components)]
+    return [np.broadcast_to(covariances, n_components)[k] * np.eye(n_bands) for k in range(n_components)]
 
 
 def log_densities(x, model):
@@ -84,8 +84,10 @@ def maximization(x, r, covariance_type, reg_covar):
         "tied": scatter.sum(axis=0) / n.sum() + ridge,
         "diag": np.array([np.diag(scatter[k] / n[k] + ridge) for k in range(len(n))]),
         "spherical": np.array([np.trace(scatter[k] / n[k] + ridge) / x.shape[1] for k in range(len(n))]),
+        "isotropic": np.trace(scatter.sum(axis=0) / n.sum() + ridge) / x.shape[1],
     }[covariance_type]
-    return n / n.sum(), means, covariances, covariance_type
+    weights = np.full(len(n), 1 / len(n)) if covariance_type == "isotropic" else n / n.sum()
+    return weights, means, covariances, covariance_type
 
 
 def expectation_maximization(x, model, n_iter, reg_covar, w=None):

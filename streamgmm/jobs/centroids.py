@@ -5,7 +5,7 @@ import numpy as np
 from ..model.centroids import ColorSums, color_sums
 from ..model.display import Display
 from ..model.mixture import Mixture
-from ..model.palette import distinct
+from ..model.palette import distinct, precedence
 from .passes.sums import Total
 from .passes.tasks import SumColors
 from .session import Session
@@ -15,9 +15,11 @@ from .tile_store import Known, Labeler
 def centroid_palette(session: Session, mixture: Mixture, display: Display, label: Labeler, known: Known | None) -> np.ndarray:
     """Return the mean color of the pixels of each label, shape (K, 3), uint8: no two alike, as in any palette.
 
-    Where colors and their labels are known, nothing is read. A label that no pixel has keeps the color of its component.
+    Where colors and their labels are known, nothing is read. A label that no pixel has keeps the color of its component, and
+    a color that was given stays.
     """
-    n_labels, levels = mixture.n_components, display.levels(mixture.means)
+    n_labels, means = mixture.n_components, display.levels(mixture.means)
+    levels = means
     if known:
         sums = color_sums(known.table.colors, known.labels, n_labels, display, known.table.counts)
         levels = sums.centroids(levels)
@@ -27,4 +29,5 @@ def centroid_palette(session: Session, mixture: Mixture, display: Display, label
         with session.clock.phase("average", session.blocks.n_pixels) as advance:
             session.reduce(task, session.blocks, total, advance)
         levels = total.result().centroids(levels)
-    return distinct(levels, mixture.order(), display.gray)
+    levels = np.where(mixture.fixed[:, None], means, levels)
+    return distinct(levels, precedence(mixture), display.gray)

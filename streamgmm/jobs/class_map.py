@@ -9,7 +9,8 @@ from ..model.labels import classify
 from ..model.mixture import Mixture
 from ..model.space import BY_TYPE, SampleSpace
 from ..options import FitOptions
-from .fitting import FitResult, lossless
+from .fitting import FitResult
+from .lossless import lossless
 from .sampling import few_colors
 from .session import Session
 

@@ -41,8 +41,8 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
         Images with the same number of bands; every pixel of every image counts the same.
     n_components : int in [1, 65535]
         Components K.
-    covariance_type : {"full", "tied", "diag", "spherical"}
-        As in scikit-learn.
+    covariance_type : {"full", "tied", "diag", "spherical", "isotropic"}
+        As in scikit-learn; ``isotropic`` is one variance, and one weight, for all components and bands.
     method : {"auto", "exact", "stream", "minibatch"}
         ``exact``: EM on the table of distinct colors, which is EM on every pixel; for uint8 of one to three bands. ``stream``:
         EM that reads every pixel at each iteration. ``auto``: the first of these that is possible. ``minibatch``: a fit
@@ -51,9 +51,10 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     init : {"kmeans", "k-means++", "random"}, ndarray of shape (K, D) or Mixture
         How to start: the best of four starts on a sample of up to 524,288 pixels; or from means in [0, 1]; or from a mixture,
         of which the range is taken, too.
-    preset : {"picture", "segment"}, optional
-        What the fit is for: colors to look at, which stand for pixels around them, or classes, which are as narrow as the data
-        say. By default ``picture`` up to three bands.
+    preset : {"picture", "segment", "fidelity"}, optional
+        What the fit is for: colors to look at, which stand for pixels around them; classes, which are as narrow as the data
+        say; or the palette nearest to the pixels, by k-means: isotropic components whose variance is the palette's own error.
+        By default ``picture`` up to three bands.
     range : str or pair of numbers, or a pair for each band
         Samples, as they are stored, that are 0 and 1. ``"auto"``: all but a thousandth of the pixels lie above the least and
         below the largest, in each band; three bands have one range. ``"type"``: those of the type, for integers of up to 16
@@ -65,6 +66,9 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     reg_covar : "auto" or float >= 0
         Added to variances, of colors in [0, 1]. ``"auto"``: for a picture, the variance inside a cluster of k-means; for
         classes, what rounding to levels adds. The report says how much that is.
+    fix : str or list of colors, optional
+        Colors that the palette has exactly, of images of 8 or 16 bits in one band or three: names, ``"#rrggbb"`` or triples.
+        They count among the components; the rest is fitted around them.
     rare_weight : float in [0, 1]
         Colors count as often as they occur to this power, where they are counted: with less than 1, rare ones count more.
     seed : int >= 0

@@ -11,14 +11,16 @@ from ..errors import MemoryBudgetError, OptionError, UnsupportedImageError
 from ..model.colors import ColorCounter, ColorTable, has_table
 from ..model.coreset import coreset
 from ..model.em import Fit, fit_mixture
-from ..model.kmeans import reseed
+from ..model.kmeans import hardened, nearest_colors, reseed
 from ..model.mixture import Mixture
 from ..model.seeding import Start, most_colors, noise_floor, on_all_pixels, seed_mixture
 from ..model.space import BY_TYPE, SampleSpace
 from ..model.statistics import Statistics
 from ..model.warmup import compile_kernels
-from ..options import CovarianceType, FitOptions, Method, Preset
+from ..options import FitOptions, Method, Preset
 from .clock import Advance
+from .given_colors import fixed_means
+from .lossless import lossless, same_colors
 from .passes.blocks import Block
 from .passes.sums import Counted
 from .passes.tasks import Count
@@ -100,7 +102,8 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
     NoPixelsError
         Where all pixels are masked.
     """
-    blocks, clock, wanted, space = session.blocks, session.clock, options.wanted, known_space(session, options)
+    blocks, clock, wanted = session.blocks, session.clock, options.wanted
+    fixed, space = fixed_means(options, session), known_space(session, options)
     held = min(sum(image.held for image in session.images), session.resources.budget())
     resources = session.resources.without_mixture(wanted, blocks.n_bands, session.name, held)
     method, copies = _method(options.method, session, resources, by_image)
@@ -124,12 +127,12 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
             "%s: rare-weight does nothing: it is for colors that are counted, 8 bits of up to three bands", session.name
         )
     weighed = None if table is None else table.powered(options.rare_weight)
-    sample, few = _sample(session, options, chosen, weighed, space, by_image)
+    sample, few = _sample(session, options, chosen, weighed, space, by_image, fixed)
     if few is not None:
         few = few if table is None else table
-        return FitResult(lossless(few, options.covariance_type), "lossless", [], True, 0, table=few)
+        return FitResult(lossless(few, options.covariance_type, fixed), "lossless", [], True, 0, table=few)
     with clock.phase("seed", most_colors(sample)) as advance:
-        start = _start(sample, options, session.engine.threads, advance)
+        start = _start(sample, options, fixed, session.engine.threads, advance)
     preset, pixels, share = options.preset_for(blocks.n_bands), None, None
     part = sample if weighed is None else weighed  # which minibatch EM fits first
     with clock.phase("fit", blocks.n_pixels * options.max_iter) as advance:
@@ -139,7 +142,17 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
         elif method == "minibatch":
             fit, pixels, share = go_on(session, chosen, part, fit, ridge, options, advance)
     how = fit.log_likelihood, fit.converged, fit.passes, preset, ridge, table if whole else None
-    return FitResult(fit.mixture.ordered(), method, *how, batch_pixels=pixels, fraction_read=share)
+    return FitResult(
+        _ordered(fit.mixture, sample if table is None else table), method, *how, batch_pixels=pixels, fraction_read=share
+    )
+
+
+def _ordered(mixture: Mixture, table: ColorTable) -> Mixture:
+    """Return the components by falling weight, or where they have one alike, by the pixels of a table that are nearest."""
+    if mixture.covariance_type != "isotropic":
+        return mixture.ordered()
+    n = table.accumulate(hardened(mixture)).responsibilities
+    return mixture.take(np.lexsort((*mixture.means.T[::-1], -n)))
 
 
 def _count(session: Session, chosen: Sequence[Block], resources: Resources, wanted: int, copies: int) -> ColorTable | int:
@@ -161,12 +174,18 @@ def _sample(
     table: ColorTable | None,
     space: SampleSpace | None,
     by_image: bool,
+    fixed: np.ndarray | None,
 ) -> tuple[ColorTable, ColorTable | None]:
     """Return the colors to seed from, and all colors with their counts where there are no more than components."""
     blocks, wanted = session.blocks, options.wanted
+
+    def all_fit(colors: ColorTable) -> bool:
+        absent = 0 if fixed is None or len(colors) > wanted else (~same_colors(colors, fixed).any(axis=0)).sum()
+        return len(colors) + absent <= wanted
+
     if table is not None:
         small = len(table) <= max(SMALL_TABLE, 16 * wanted)
-        return table if small else coreset(table, SMALL_TABLE, options.seed), table if len(table) <= wanted else None
+        return table if small else coreset(table, SMALL_TABLE, options.seed), table if all_fit(table) else None
     with session.clock.phase("sample", 0) as advance:
         size = sample_size(session, wanted)
         drawn = draw(session, size, options.seed, chosen, advance, by_image)
@@ -180,7 +199,7 @@ def _sample(
         if len(sample) > wanted:
             return sample, None
         colors, complete = few_colors(session, space, wanted, advance, by_image)
-        return near_colors(sample + colors), colors if complete else None
+        return near_colors(sample + colors), colors if complete and all_fit(colors) else None
 
 
 def _method(method: Method, session: Session, resources: Resources, by_image: bool) -> tuple[str, int]:
@@ -211,14 +230,7 @@ def _stream_instead(method: Method, session: Session, reason: str) -> str:
     return "stream"
 
 
-def lossless(table: ColorTable, covariance_type: CovarianceType) -> Mixture:
-    """Return the mixture whose components are the colors of a table, each a tenth of a sample value wide."""
-    covariance = (0.1 * table.step) ** 2 * np.eye(table.colors.shape[1])
-    weights = table.counts / table.n_pixels
-    return Mixture.alike(table.values, covariance, covariance_type, weights, table.space).ordered()
-
-
-def _start(sample: ColorTable, options: FitOptions, threads: int, advance: Advance) -> Start:
+def _start(sample: ColorTable, options: FitOptions, fixed: np.ndarray | None, threads: int, advance: Advance) -> Start:
     """Find a start on a sample."""
     init, n_bands = options.init, sample.colors.shape[1]
     if isinstance(init, np.ndarray):
@@ -233,6 +245,8 @@ def _start(sample: ColorTable, options: FitOptions, threads: int, advance: Advan
         init,  # type: ignore[arg-type]
         ridge=None if isinstance(options.reg_covar, str) else options.reg_covar,
         matched=options.is_matched(n_bands),
+        nearest=options.preset == "fidelity",
+        fixed=fixed,
         tol=options.tol,
         seed=options.seed,
         threads=threads,
@@ -262,13 +276,17 @@ def _fit_all(
             step.save(statistics.to_arrays())
         return statistics
 
+    again = partial(reseed, sample, options.seed)
+    if options.preset == "fidelity":
+        fit = nearest_colors(accumulate, start.mixture, again, step=sample.step, max_iter=options.max_iter, tol=options.tol)
+        return fit, start.ridge
     passes, most = 0, min(ALL_PIXELS, options.max_iter - 2)  # EM takes two to see whether it gains anything
-    if options.is_matched(session.blocks.n_bands) and isinstance(options.init, str) and most > 0:
+    if options.is_hard(session.blocks.n_bands) and most > 0:
         start, passes = on_all_pixels(accumulate, start, noise_floor(sample), most)
     fit = fit_mixture(
         accumulate,
         start.mixture,
-        partial(reseed, sample, options.seed),
+        again,
         step=sample.step,
         max_iter=options.max_iter - passes,
         tol=options.tol,

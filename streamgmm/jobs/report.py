@@ -29,7 +29,7 @@ class Report:
         more colors than components, the model or the palette was given, or every pixel is masked. Of so few colors each is
         a component: "lossless" where these are all samples exactly, in the output or else in the model; "classes" where the
         labels are exact, but the output's colors of 8 bits are not, do not show all bands, or are not written.
-    preset : {"picture", "segment"}, or None
+    preset : {"picture", "segment", "fidelity"}, or None
         What the fit was for; None where nothing was fitted.
     ridge : list of float, or None
         What was added to the variance of each band, colors in [0, 1].
@@ -40,7 +40,7 @@ class Report:
     converged : bool
     log_likelihood : list of float
         Mean log-likelihood of a pixel in nats, colors in [0, 1], at each iteration (minibatch: of held-out pixels, at
-        each score).
+        each score; fidelity: of each pixel in its own component).
     seconds, pixels : dict
         Wall seconds and pixels worked on in each phase; while seeding, colors of the sample.
     resumed : dict

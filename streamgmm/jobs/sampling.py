@@ -124,7 +124,7 @@ def known_space(session: Session, options: FitOptions) -> SampleSpace | None:
             raise OptionError(f"{name}: range is given; 8-bit samples have that of their type, 0 to 255")
         return BY_TYPE
     if isinstance(given, str):
-        if given == "auto":
+        if given == "auto" and options.fix is None:
             return None
         if blocks.floating:
             raise OptionError(f"{name}: range is type; samples are floats, or wider than 16 bits: use auto, or LOW,HIGH")

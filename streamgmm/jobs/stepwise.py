@@ -87,7 +87,7 @@ def go_on(
         step=table.step,
         tol=options.tol,
         ridge=ridge,
-        hard=options.is_matched(blocks.n_bands) and isinstance(options.init, str),
+        hard=options.is_hard(blocks.n_bands),
     )
     share = sum(block.n_pixels for block in read) / blocks.n_pixels
     return fit, sum(block.n_pixels for block in rest[:batch]), share

@@ -61,7 +61,7 @@ def model_of(mixture: Mixture, dtype: np.dtype) -> Model:
         means=mixture.space.inverse(mixture.means, dtype).astype(np.float32),
         roots=(roots / mixture.space.scale(dtype) * np.sqrt(np.log2(np.e) / 2)).astype(np.float32),
         constants=constants.astype(np.float32),
-        diagonal=mixture.covariance_type in ("diag", "spherical"),
+        diagonal=mixture.covariance_type in ("diag", "spherical", "isotropic"),
     )
 
 

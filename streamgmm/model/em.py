@@ -85,29 +85,37 @@ def expected_log_likelihood(statistics: Statistics, mixture: Mixture) -> float:
 
 
 def maximization(statistics: Statistics, mixture: Mixture, ridge: np.ndarray | float) -> Mixture:
-    """Return the mixture of largest expected log-likelihood; dead components keep their place at weight 0."""
-    covariance_type = mixture.covariance_type
+    """Return the mixture of largest expected log-likelihood; dead components keep their place at weight 0, and fixed means.
+
+    Covariances of components with a fixed mean are about that, which is what makes the likelihood largest.
+    """
+    covariance_type, fixed = mixture.covariance_type, mixture.fixed[:, None]
+    if fixed.any():
+        statistics = statistics.about(mixture.means)
     n = np.maximum(statistics.responsibilities, 0)
     alive = n > DEAD * n.sum()
     n = np.where(alive, n, 1)
-    shift = statistics.first / n[:, None]
+    shift = np.where(fixed, 0, statistics.first / n[:, None])
     scatter = statistics.second / n[:, None, None] - shift[:, :, None] * shift[:, None, :]
     means = np.where(alive[:, None], statistics.origin + shift, mixture.means)
     scatter = np.where(alive[:, None, None], scatter, mixture.full_covariances)
-    weights = np.where(alive, n, 0) / n[alive].sum()
-    covariances = _covariances(scatter, weights, covariance_type, np.broadcast_to(ridge, mixture.n_bands))
+    shares = np.where(alive, n, 0) / n[alive].sum()
+    weights = alive / alive.sum() if covariance_type == "isotropic" else shares
+    covariances = _covariances(scatter, shares, covariance_type, np.broadcast_to(ridge, mixture.n_bands))
     return replace(mixture, weights=weights, means=means, covariances=covariances)
 
 
-def _covariances(scatter: np.ndarray, weights: np.ndarray, covariance_type: CovarianceType, ridge: np.ndarray) -> np.ndarray:
+def _covariances(scatter: np.ndarray, shares: np.ndarray, covariance_type: CovarianceType, ridge: np.ndarray) -> np.ndarray:
     """Reduce scatter matrices (K, D, D) to a covariance type, with a ridge (D,) that keeps them positive definite."""
     variances = np.diagonal(scatter, axis1=1, axis2=2) + ridge
     if covariance_type == "diag":
         return np.maximum(variances, SMALLEST_VARIANCE)
     if covariance_type == "spherical":
         return np.maximum(variances.mean(axis=1), SMALLEST_VARIANCE)
+    if covariance_type == "isotropic":
+        return np.maximum(shares @ variances.mean(axis=1), SMALLEST_VARIANCE)
     if covariance_type == "tied":
-        scatter = np.einsum("k,kij->ij", weights, scatter)
+        scatter = np.einsum("k,kij->ij", shares, scatter)
     covariances = scatter + np.diag(ridge)
     eigenvalues, vectors = np.linalg.eigh(covariances)
     if eigenvalues.min() < SMALLEST_VARIANCE:
@@ -119,18 +127,20 @@ def _covariances(scatter: np.ndarray, weights: np.ndarray, covariance_type: Cova
 def redundant(mixture: Mixture, step: np.ndarray | float) -> np.ndarray:
     """Return the components that are dead, or that are as good as a heavier one: the same samples, and about as wide.
 
+    Those with fixed means are never among them, and come before heavier ones.
+
     Parameters
     ----------
     mixture : Mixture
     step : float or ndarray of shape (D,)
         Distance of neighboring sample values: 1/255 for uint8.
     """
-    order = np.argsort(-mixture.weights, kind="stable")
+    order = np.lexsort((-mixture.weights, ~mixture.fixed))
     places = np.rint(mixture.means[order] / step)
     widths = np.rint(np.log2(np.trace(mixture.full_covariances[order], axis1=1, axis2=2)))
     _, first = np.unique(np.column_stack([places, widths]), axis=0, return_index=True)
     kept = order[first]
-    kept = kept[mixture.weights[kept] > DEAD]
+    kept = kept[(mixture.weights[kept] > DEAD) | mixture.fixed[kept]]
     return np.setdiff1d(np.arange(mixture.n_components), kept)
 
 

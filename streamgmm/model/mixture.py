@@ -1,7 +1,7 @@
 """The Gaussian mixture: a frozen value, and its JSON."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_args
 
@@ -12,6 +12,8 @@ from ..options import CovarianceType
 from .space import BY_TYPE, Ranges, SampleSpace
 
 COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
+# Of which all components have one covariance.
+SHARED = ("tied", "isotropic")
 FORMAT, VERSION = "streamgmm mixture", 1
 
 
@@ -26,10 +28,13 @@ class Mixture:
     means : ndarray of shape (K, D), float64
         Means, in [0, 1].
     covariances : ndarray, float64
-        Shape (K, D, D) for ``full``, (D, D) for ``tied``, (K, D) for ``diag``, (K,) for ``spherical``: scikit-learn's shapes.
-    covariance_type : {"full", "tied", "diag", "spherical"}
+        Shape (K, D, D) for ``full``, (D, D) for ``tied``, (K, D) for ``diag``, (K,) for ``spherical``: scikit-learn's shapes;
+        () for ``isotropic``, one variance for all components and bands.
+    covariance_type : {"full", "tied", "diag", "spherical", "isotropic"}
     space : SampleSpace
         What samples mean: which values are 0 and 1.
+    fixed : ndarray of shape (K,), bool
+        Components whose means were given, and stay; none by default.
 
     Raises
     ------
@@ -42,6 +47,7 @@ class Mixture:
     covariances: np.ndarray
     covariance_type: CovarianceType = "full"
     space: SampleSpace = BY_TYPE
+    fixed: np.ndarray = field(default_factory=lambda: np.zeros((), bool))
 
     def __post_init__(self):
         for name in ("weights", "means", "covariances"):
@@ -61,6 +67,7 @@ class Mixture:
             "tied": (n_bands, n_bands),
             "diag": (n_components, n_bands),
             "spherical": (n_components,),
+            "isotropic": (),
         }
         for name, shape in (("weights", (n_components,)), ("covariances", shapes[self.covariance_type])):
             if getattr(self, name).shape != shape:
@@ -68,6 +75,7 @@ class Mixture:
                     f"{name} have shape {getattr(self, name).shape}; expected {shape} for {n_components} components, "
                     f"{n_bands} bands and {self.covariance_type} covariances"
                 )
+        object.__setattr__(self, "fixed", np.broadcast_to(np.asarray(self.fixed, bool), n_components))
         if self.space.range is not None and len(self.space.range) != n_bands:
             raise ModelError(f"range is {self.space.range}; expected one for each of {n_bands} bands")
         if not all(np.isfinite(a).all() for a in (self.weights, self.means, self.covariances)):
@@ -91,6 +99,7 @@ class Mixture:
             "tied": covariance,
             "diag": np.repeat(variances[None], n_components, axis=0),
             "spherical": np.full(n_components, variances.mean()),
+            "isotropic": variances.mean(),
         }[covariance_type]
         weights = np.full(n_components, 1 / n_components) if weights is None else weights
         return cls(weights, means, covariances, covariance_type, space)
@@ -111,8 +120,9 @@ class Mixture:
         shape = (self.n_components, self.n_bands, self.n_bands)
         if self.covariance_type in ("full", "tied"):
             return np.broadcast_to(self.covariances, shape)
-        variances = self.covariances.reshape(self.n_components, -1)
-        matrices = variances[:, None, :] * np.eye(self.n_bands)
+        variances = np.atleast_1d(self.covariances)
+        matrices = variances.reshape(len(variances), 1, -1) * np.eye(self.n_bands)
+        matrices = np.broadcast_to(matrices, shape).copy()
         matrices.flags.writeable = False
         return matrices
 
@@ -132,9 +142,16 @@ class Mixture:
     def take(self, components) -> "Mixture":
         """Return the mixture of some components, in the order given, their weights scaled to sum to 1."""
         components = np.asarray(components)
-        covariances = self.covariances if self.covariance_type == "tied" else self.covariances[components]
+        covariances = self.covariances if self.covariance_type in SHARED else self.covariances[components]
         weights = self.weights[components]
-        return replace(self, weights=weights / weights.sum(), means=self.means[components], covariances=covariances)
+        fixed = self.fixed[components]
+        return replace(
+            self, weights=weights / weights.sum(), means=self.means[components], covariances=covariances, fixed=fixed
+        )
+
+    def standing(self, components: np.ndarray) -> "Mixture":
+        """Return the mixture in which the means of some components are given."""
+        return replace(self, fixed=np.isin(np.arange(self.n_components), components))
 
     def order(self) -> np.ndarray:
         """Return the numbers of the components by falling weight, equal weights by rising mean."""
@@ -156,6 +173,7 @@ class Mixture:
             "weights": self.weights.tolist(),
             "means": self.means.tolist(),
             "covariances": self.covariances.tolist(),
+            **({"fixed": np.flatnonzero(self.fixed).tolist()} if self.fixed.any() else {}),
         }
 
     def info(self) -> dict[str, Any]:
@@ -199,6 +217,7 @@ class Mixture:
         try:
             names = ("weights", "means", "covariances", "covariance_type")
             mixture = cls(**{name: fields[name] for name in names}, space=SampleSpace.from_dict(fields))
+            mixture = mixture.standing(fields.get("fixed", ()))
         except ModelError:  # which is a ValueError, too
             raise
         except KeyError as error:

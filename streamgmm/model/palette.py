@@ -31,7 +31,13 @@ def palette_of(mixture: Mixture, display: Display | None = None) -> np.ndarray:
         How it is shown.
     """
     display = display or Display.of(mixture)
-    return distinct(display.levels(mixture.means), mixture.order(), display.gray)
+    return distinct(display.levels(mixture.means), precedence(mixture), display.gray)
+
+
+def precedence(mixture: Mixture) -> np.ndarray:
+    """Return the numbers of components, those first whose colors stay where others have them too: fixed ones, then heavier."""
+    order = mixture.order()
+    return np.concatenate([order[mixture.fixed[order]], order[~mixture.fixed[order]]])
 
 
 def sorted_by(mixture: Mixture, sort: Sort, display: Display | None = None) -> Mixture:

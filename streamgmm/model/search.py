@@ -1,4 +1,4 @@
-"""Search past the nearest maximum of the likelihood: components are moved to where they gain more.
+"""Search past the nearest maximum of the likelihood: components are moved to where they gain more, but not fixed ones.
 
 Random swaps (Zhao, Hautamäki, Kärkkäinen and Fränti 2012, "Random swap EM algorithm for Gaussian mixture models", section 3):
 a component is taken away and put elsewhere, EM climbs from there, and what gains stays. With 16 components, photos are 0.047
@@ -56,7 +56,7 @@ def search(
     Fit
         Of as many components, and no lower likelihood.
     """
-    n_components, mass = fit.mixture.n_components, np.cumsum(sample.counts)
+    n_components, mass = int((~fit.mixture.fixed).sum()), np.cumsum(sample.counts)
     climb = partial(expectation_maximization, accumulate, tol=tol, ridge=ridge)
     failures = 0
     while n_components > 1 and passes > 0 and failures < FAILURES + FAILURES_EACH * n_components:
@@ -79,7 +79,7 @@ def split(mixture: Mixture, ridge: np.ndarray, generator: np.random.Generator) -
     The halves together have the mean and, but for the ridge, the covariance of the whole (Zhang, Chen, Sun and Chan 2003, "EM
     algorithms for Gaussian mixtures with split-and-merge operation", section 3).
     """
-    taken, parent = generator.choice(mixture.n_components, 2, replace=False)
+    taken, parent = generator.choice(np.flatnonzero(~mixture.fixed), 2, replace=False)
     covariance = mixture.full_covariances[parent]
     lengths, axes = np.linalg.eigh(covariance)
     offset = HALF * np.sqrt(lengths[-1]) * axes[:, -1]
@@ -96,7 +96,9 @@ def put(mixture: Mixture, color: np.ndarray, ridge: np.ndarray, generator: np.ra
     with np.errstate(divide="ignore"):  # a dead component has weight 0
         log_densities = np.log(mixture.weights) + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
     parent = int(np.argmax(log_densities - (whitened**2).sum(axis=1) / 2))
-    taken = int(parent + generator.integers(1, mixture.n_components)) % mixture.n_components
+    others = np.arange(parent + 1, parent + mixture.n_components) % mixture.n_components
+    others = others[~mixture.fixed[others]]
+    taken = int(others[generator.integers(len(others))])
     means = mixture.means.copy()
     means[taken] = color
     narrow = VARIANCE * mixture.full_covariances[parent] + np.diag(ridge)
@@ -105,6 +107,9 @@ def put(mixture: Mixture, color: np.ndarray, ridge: np.ndarray, generator: np.ra
 
 def _shared(mixture: Mixture, taken: int, parent: int, share: float, covariances: dict[int, np.ndarray]) -> Mixture:
     """Give a component a share of its and another's weight, and some components covariances (D, D)."""
+    if mixture.covariance_type == "isotropic":  # one weight for all that are alive, and one variance
+        alive = (mixture.weights > 0) | np.isin(np.arange(mixture.n_components), taken)
+        return replace(mixture, weights=alive / alive.sum())
     weights, changed = mixture.weights.copy(), mixture.covariances.copy()
     total = weights[taken] + weights[parent]
     weights[taken], weights[parent] = share * total, (1 - share) * total

@@ -12,6 +12,7 @@ from .coreset import coreset
 from .em import Accumulate, expectation_maximization, fit_mixture, maximization
 from .kmeans import LLOYD, clusters, mixture_of, palette_ridge, plus_plus, reseed
 from .mixture import Mixture
+from .relocation import relocated
 from .search import search
 from .statistics import Statistics
 
@@ -51,6 +52,8 @@ def seed_mixture(
     *,
     ridge: float | None,
     matched: bool,
+    nearest: bool = False,
+    fixed: np.ndarray | None = None,
     tol: float,
     seed: int,
     threads: int,
@@ -74,13 +77,19 @@ def seed_mixture(
         What is added to variances; None for what the sample asks for.
     matched : bool
         Whether that is the variance a color of a palette stands for, or only the noise of rounding.
+    nearest : bool
+        Whether pixels get the nearest mean: then there is one start, and a search from it with k-means.
+    fixed : ndarray of shape (F,), F <= K, or None
+        Means that are given, the first of all.
     seed : int >= 0
         Seeds the generator of each start.
     advance : function
         Is told of colors that a pass has gone over, and may raise.
     """
     sample = sample.ordered()  # the same colors give the same seeds, wherever they come from
-    n_components, floor = min(n_components, len(sample)), noise_floor(sample)
+    floor = noise_floor(sample)
+    fixed = np.empty((0, len(floor))) if fixed is None else fixed
+    n_components = len(fixed) + min(n_components - len(fixed), len(sample))
 
     def added(clustered: Statistics) -> np.ndarray:
         if ridge is not None:
@@ -89,26 +98,32 @@ def seed_mixture(
 
     if not isinstance(init, str):
         start = init if isinstance(init, Mixture) else around(sample, init, covariance_type, floor)
-        variances = added(clusters(_passing_over(sample, threads, advance), start, 1)[0])
+        variances = added(clusters(_passing_over(sample, threads, advance), start, 1).statistics)
         return Start(init if isinstance(init, Mixture) else around(sample, init, covariance_type, variances), variances)
     searched = sample if matched else _thinned(sample, n_components, seed)
     passes = _passes(searched, n_components)
     accumulate = _passing_over(searched, threads if matched or passes < LONG else 1, advance)
-    starts = []
-    for number in range(max(1, min(STARTS, passes // (8 * SHORT)))):
-        means = _drawn(searched, n_components, init, np.random.default_rng([seed, number]))
-        start = around(searched, means, covariance_type, floor)
-        starts.append((start, *clusters(accumulate, start)[:2]))
-    variances = np.min([added(clustered) for _, clustered, _ in starts], axis=0)
-    mixtures = [mixture_of(each, hard, start, variances) if init == "kmeans" else start for start, each, hard in starts]
+
+    def drawn(number: int) -> Mixture:
+        means = _drawn(searched, fixed, n_components, init, np.random.default_rng([seed, number]))
+        return around(searched, means, covariance_type, floor).standing(np.arange(len(fixed)))
+
+    moving = np.random.default_rng([seed, STARTS])
+    if nearest:
+        found = relocated(accumulate, clusters(accumulate, drawn(0)), passes=passes, generator=moving)
+        return Start(found.hard, np.zeros(len(floor)))
+    mixtures = [drawn(number) for number in range(max(1, min(STARTS, passes // (8 * SHORT))))]
+    starts = [(start, clusters(accumulate, start)) for start in mixtures]
+    variances = np.min([added(found.statistics) for _, found in starts], axis=0)
+    if init == "kmeans":
+        mixtures = [mixture_of(found.statistics, found.hard, start, variances) for start, found in starts]
     climb = partial(expectation_maximization, accumulate, tol=tol * FINE, ridge=variances)
     best = max((climb(each, max_iter=SHORT) for each in mixtures), key=lambda fit: fit.log_likelihood[-1])
     if matched:  # EM hardly moves from k-means
         return Start(best.mixture, variances)
     best = climb(best.mixture, max_iter=max(1, min(LONG, passes)))
     if variances.all():  # without a ridge the likelihood has no bound: the search would find single colors (Day 1969)
-        generator = np.random.default_rng([seed, STARTS])
-        best = search(accumulate, searched, best, ridge=variances, tol=tol * FINE, passes=passes, generator=generator)
+        best = search(accumulate, searched, best, ridge=variances, tol=tol * FINE, passes=passes, generator=moving)
     long = max(SHORT, min(LONG, _passes(sample, n_components)))
     options = {"step": sample.step, "max_iter": long, "tol": tol * FINER, "ridge": variances}
     again = partial(reseed, sample, seed)
@@ -148,17 +163,20 @@ def on_all_pixels(accumulate: Accumulate, start: Start, floor: np.ndarray, most:
 
     EM hardly moves from there under the ridge of a palette, so this is where every pixel comes to count.
     """
-    clustered, hard, passes = clusters(accumulate, start.mixture, most)
-    ridge = palette_ridge(clustered, floor)
-    return Start(mixture_of(clustered, hard, start.mixture, ridge), ridge), passes
+    found = clusters(accumulate, start.mixture, most)
+    ridge = palette_ridge(found.statistics, floor)
+    return Start(mixture_of(found.statistics, found.hard, start.mixture, ridge), ridge), found.passes
 
 
-def _drawn(sample: ColorTable, n_components: int, init: Init, generator: np.random.Generator) -> np.ndarray:
-    """Draw means, shape (K, D)."""
+def _drawn(sample: ColorTable, fixed: np.ndarray, n_components: int, init: Init, generator: np.random.Generator) -> np.ndarray:
+    """Draw means beside those that are given, and return all, shape (K, D)."""
+    n_more = n_components - len(fixed)
     if init == "random":
         share = sample.counts / sample.n_pixels
-        return sample.values[generator.choice(len(sample), n_components, replace=False, p=share)]
-    return plus_plus(sample, np.empty((0, sample.colors.shape[1])), n_components, generator)
+        drawn = sample.values[generator.choice(len(sample), n_more, replace=False, p=share)]
+    else:
+        drawn = plus_plus(sample, fixed, n_more, generator)
+    return np.concatenate([fixed, drawn])
 
 
 def around(sample: ColorTable, means: np.ndarray, covariance_type: CovarianceType, ridge: np.ndarray) -> Mixture:

@@ -64,7 +64,7 @@ class WriteOptions(Options):
             raise OptionError(f"display bands are {self.display_bands}; name one, or three for red, green and blue")
         object.__setattr__(self, "display_range", read_display_range(self.display_range))
         if self.nodata_color is not None:
-            object.__setattr__(self, "nodata_color", read_color(self.nodata_color))
+            object.__setattr__(self, "nodata_color", read_color("nodata-color", self.nodata_color))
 
 
 @dataclass(frozen=True, kw_only=True)

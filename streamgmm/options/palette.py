@@ -43,11 +43,18 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
             raise OptionError("keep-values and sort exclude each other: labels are the values; choose one")
         if self.keep_values and self.palette != "means":
             raise OptionError("keep-values and palette exclude each other: colors are those of the class map; choose one")
+        if self.fix is not None and (self.display_bands is not None or self.display_range not in ("auto", "type")):
+            raise OptionError(
+                "fix and display-bands or display-range exclude each other: colors are shown as they are; choose one"
+            )
+        if self.keep_values and self.fix is not None:
+            raise OptionError("keep-values and fix exclude each other: colors are those of the class map; choose one")
         if self.palette_in is None:
             return
         chosen = {
             "init": not isinstance(self.init, str) or self.init != "kmeans",
             "preset": self.preset is not None,
+            "fix": self.fix is not None,
             "range": self.range not in ("auto", "type"),
             "palette": self.palette != "means",
             "sort": self.sort != "weight",

@@ -5,7 +5,8 @@ import math
 import mimetypes
 import operator
 import os
-from numbers import Real
+from collections.abc import Iterable
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
@@ -168,7 +169,17 @@ def read_pages(value: Any) -> tuple[int, ...] | str:
     raise OptionError(f"pages-as-bands is {shown(value)}; write numbers of pages, from 0, such as 0,1,2, or all")
 
 
-def read_color(value: Any) -> tuple[int, int, int]:
+def read_colors(name: str, value: Any) -> tuple[tuple[int, int, int], ...]:
+    """Read colors: text with commas between them, or a list of colors."""
+    several = value.split(",") if isinstance(value, str) else value
+    if not isinstance(several, Iterable) or ((colors := list(several)) and isinstance(colors[0], Integral)):
+        colors = [value]
+    if not colors:
+        raise OptionError(f"{name} is {shown(value)}; write colors such as #ffffff,#000000")
+    return tuple(dict.fromkeys(read_color(name, each.strip() if isinstance(each, str) else each) for each in colors))
+
+
+def read_color(name: str, value: Any) -> tuple[int, int, int]:
     """Read a color: a name, ``#rrggbb``, or three numbers from 0 to 255."""
     from PIL import ImageColor
 
@@ -176,7 +187,7 @@ def read_color(value: Any) -> tuple[int, int, int]:
         red, green, blue, *_ = ImageColor.getrgb(value) if isinstance(value, str) else map(operator.index, value)
         if (isinstance(value, str) or len(value) == 3) and all(0 <= sample <= 255 for sample in (red, green, blue)):
             return red, green, blue
-    raise OptionError(f"nodata-color is {shown(value)}; write a name such as white, #rrggbb, or three numbers from 0 to 255")
+    raise OptionError(f"{name} is {shown(value)}; write a name such as white, #rrggbb, or three numbers from 0 to 255")
 
 
 def check_tiff_name(path: str | os.PathLike) -> None:

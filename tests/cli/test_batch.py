@@ -614,6 +614,7 @@ VALUES = {
     "max-iter": "20",
     "tol": "1e-3",
     "reg-covar": "1e-4",
+    "fix": '"white"',
     "rare-weight": "1.0",
     "seed": "2",
     "sort": '"hue"',

@@ -6,16 +6,19 @@ from functools import partial
 import numpy as np
 import pytest
 import rasterio
+import tifffile
+from sklearn.cluster import KMeans
 
 import streamgmm
 from streamgmm.errors import ModelError, NoPixelsError, OptionError, UnsupportedImageError
 from streamgmm.jobs.clock import Clock
-from streamgmm.jobs.fitting import fit_pixels, lossless
+from streamgmm.jobs.fitting import fit_pixels
 from streamgmm.jobs.resources import Resources
 from streamgmm.jobs.sampling import TAIL
 from streamgmm.jobs.session import open_session
 from streamgmm.model.colors import ColorTable
 from streamgmm.model.labels import classify
+from streamgmm.model.mixture import COVARIANCE_TYPES
 from streamgmm.model.space import BY_TYPE, SampleSpace
 from streamgmm.options import FitOptions, ReadOptions, ResourceOptions
 
@@ -227,7 +230,7 @@ def test_of_few_colors_one_that_was_not_measured_is_a_class():
 # --- All pixels
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_fit_has_converged_on_every_pixel(method, covariance_type):
     pixels, tol = smooth(400, 500), 1e-5  # three times as many pixels as are seeded from
@@ -354,20 +357,6 @@ def test_exact_is_for_colors_that_can_be_counted(method, tmp_path):
 # --- Of few colors ---
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_a_lossless_mixture_has_a_component_for_each_color_a_tenth_of_a_step_wide(dtype, covariance_type):
-    colors, counts = np.array([[0, 1, 0], [1, 0, 0], [1, 1, 1]], dtype), np.array([1.0, 5.0, 2.0])
-    table = ColorTable(colors, counts, SampleSpace(((0.0, 1.0),) * 3) if dtype == np.float32 else BY_TYPE)
-    mixture = lossless(table, covariance_type)
-    np.testing.assert_array_equal(mixture.weights, [5 / 8, 2 / 8, 1 / 8])
-    step = {np.uint8: 1 / 255, np.uint16: 1 / 65_535, np.float32: 2.0**-20}[dtype]
-    np.testing.assert_allclose(mixture.means, colors[[1, 2, 0]] / (step**-1 if dtype != np.float32 else 1), atol=1e-15)
-    np.testing.assert_allclose(mixture.full_covariances, [(step / 10) ** 2 * np.eye(3)] * 3)
-    assert (mixture.covariance_type, mixture.space) == (covariance_type, table.space)
-    np.testing.assert_array_equal(classify(colors, mixture), [2, 0, 1])
-
-
 @pytest.mark.parametrize("method", ["exact", "stream", "minibatch"])
 @pytest.mark.parametrize("n_colors", [1, 4, 5])
 def test_no_more_colors_than_components_are_not_fitted(n_colors, method):
@@ -421,3 +410,96 @@ def test_means_that_were_not_scaled_are_refused(scale, photo):
     for image in (photo, photo.astype(np.uint16) * 257, photo.astype(np.float32)):
         with pytest.raises(OptionError, match=r"init has means from .*; colors are in \[0, 1\]: divide means"):
             fit_image(image[::8, ::8], n_components=4, init=means)
+
+
+# --- Fidelity
+
+
+@pytest.mark.parametrize("method", ["exact", "stream", "minibatch"])
+def test_fidelity_gives_the_nearest_color_and_colors_are_the_means_of_their_pixels(method, tmp_path):
+    pixels = smooth(300, 400)
+    report = quantize(pixels, tmp_path / "out.tif", n_components=12, preset="fidelity", method=method, tol=1e-6)
+    means, labels = np.array(report.model["means"]), tifffile.imread(tmp_path / "out.tif")
+    x = colors_of(pixels)
+    distances = ((x[:, None] - means) ** 2).sum(axis=2)
+    assert (distances.argmin(axis=1) == labels.ravel()).mean() > 0.9999
+    centroids = np.array([x[labels.ravel() == k].mean(axis=0) for k in range(12)])
+    np.testing.assert_allclose(means, centroids, atol=1e-3)
+    assert report.model["covariances"] == pytest.approx(distances.min(axis=1).mean() / 3, rel=0.01)
+    assert (report.preset, report.model["covariance_type"]) == ("fidelity", "isotropic")
+    assert report.converged or method == "minibatch"
+
+
+def test_its_components_are_ordered_by_their_pixels():
+    pixels = smooth(300, 400)
+    mixture, _ = fit_image(pixels, n_components=12, preset="fidelity")
+    counts = np.bincount(classify(pixels, mixture).ravel(), minlength=12)
+    assert (np.diff(counts) <= 0).all()
+
+
+def test_it_is_as_good_as_the_best_of_three_of_scikit_learn_on_a_photo(photo):
+    table = ColorTable.of(photo.reshape(-1, 3))
+    mixture, _ = fit_image(PHOTO, n_components=16, preset="fidelity")
+    oracle = KMeans(16, n_init=3, tol=0, max_iter=1000, random_state=0).fit(table.values, sample_weight=table.counts)
+    error = table.counts @ ((table.values[:, None] - mixture.means) ** 2).sum(axis=2).min(axis=1)
+    assert -10 * np.log10(error / oracle.inertia_) > -0.05
+
+
+@pytest.mark.parametrize("init", ["random", "k-means++", np.array([[0.1, 0.2, 0.3], [0.5, 0.5, 0.5], [0.9, 0.8, 0.7]])])
+def test_fidelity_starts_wherever_it_is_told(init):
+    mixture, report = fit_image(smooth(90, 110), n_components=3, preset="fidelity", init=init, tol=1e-7)
+    again, _ = fit_image(smooth(90, 110), n_components=3, preset="fidelity", tol=1e-7)
+    assert report.converged
+    np.testing.assert_allclose(np.sort(in_bytes(mixture), axis=0), np.sort(in_bytes(again), axis=0), atol=2)
+
+
+# --- Colors that are fixed
+
+
+@pytest.mark.parametrize("preset", ["picture", "segment", "fidelity"])
+@pytest.mark.parametrize("method", ["exact", "stream", "minibatch"])
+def test_fixed_colors_are_in_the_palette_exactly_and_the_rest_around_them(preset, method, tmp_path):
+    given, out = ["#ffffff", (255, 0, 255), "#1e2a11"], tmp_path / "out.tif"
+    for dtype, scale in ((np.uint8, 1), (np.uint16, 257)):
+        pixels = smooth(200, 300).astype(dtype) * scale
+        options = {"n_components": 8, "preset": preset, "method": method if scale == 1 or method != "exact" else "stream"}
+        report = quantize(pixels, out, fix=given, overwrite=True, palette="centroids", **options)
+        with tifffile.TiffFile(out) as tiff:
+            palette = (tiff.pages.first.colormap.T // 257)[:8].tolist()
+        assert [255, 255, 255] in palette
+        assert [255, 0, 255] in palette
+        assert [30, 42, 17] in palette
+        assert len(set(map(tuple, palette))) == 8
+        plain = quantize(pixels, out, overwrite=True, **options | {"n_components": 5})
+        assert report.psnr_db > plain.psnr_db - 0.5 or preset == "segment"
+        mixture, _ = fit_image(pixels, fix=given, **options)
+        assert mixture.fixed.sum() == 3
+
+
+def test_a_lossless_image_keeps_its_colors_beside_those_that_are_fixed(tmp_path):
+    pixels = posterized(40, 40, 5)
+    mixture, report = fit_image(pixels, n_components=8, fix=["#010203", tuple(pixels[0, 0].tolist())])
+    assert (report.method, mixture.n_components, mixture.fixed.sum()) == ("lossless", 6, 2)
+    np.testing.assert_allclose(mixture.means[mixture.weights == 0] * 255, [[1, 2, 3]])
+    fitted, report = fit_image(pixels, n_components=5, fix="#010203")
+    assert (report.method, fitted.n_components) == ("exact", 5)
+    np.testing.assert_allclose(fitted.means[fitted.fixed] * 255, [[1, 2, 3]])
+
+
+def test_all_colors_may_be_fixed():
+    mixture, _ = fit_image(smooth(90, 110), n_components=2, fix="white,black")
+    assert sorted(mixture.means.tolist()) == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_gray_may_have_fixed_grays_alone():
+    gray = smooth(90, 110)[:, :, :1]
+    mixture, _ = fit_image(gray, n_components=4, fix="white")
+    assert mixture.means[mixture.fixed].tolist() == [[1.0]]
+    with pytest.raises(OptionError, match=r"^array: is gray, and a color of fix is not; give grays"):
+        fit_image(gray, n_components=4, fix="red")
+    with pytest.raises(
+        OptionError, match="samples are floats, or wider than 16 bits; colors are for 8 and 16 bits, leave --fix out"
+    ):
+        fit_image(gray.astype(np.float32), n_components=4, fix="white")
+    with pytest.raises(OptionError, match="2 bands; colors have red, green and blue, choose three with --bands"):
+        fit_image(smooth(90, 110)[:, :, :2], n_components=4, fix="white")

@@ -92,7 +92,7 @@ def test_a_model_is_the_mixture_in_sample_units(covariance_type, dtype):
     logp = (model.constants - (distances**2).sum(axis=2)) * np.log(2)
     np.testing.assert_allclose(logp, naive.log_densities(colors(pixels), parts(mixture)), rtol=1e-4, atol=1e-4)
     assert {array.dtype for array in model[:3]} == {np.dtype(np.float32)}
-    assert model.diagonal == (covariance_type in ("diag", "spherical"))
+    assert model.diagonal == (covariance_type in ("diag", "spherical", "isotropic"))
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

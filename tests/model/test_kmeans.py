@@ -1,14 +1,15 @@
 """Clusters are those of k-means, seeds are drawn as they should be, and a color stands for what its cluster varies."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from streamgmm.model import kmeans as module
 from streamgmm.model.colors import ColorTable
-from streamgmm.model.kmeans import GAIN, HARD, clusters, mixture_of, palette_ridge, plus_plus, reseed
+from streamgmm.model.kmeans import GAIN, HARD, clusters, mixture_of, nearest_colors, palette_ridge, plus_plus, reseed
+from streamgmm.model.labels import classify
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
 from streamgmm.model.seeding import around
 from streamgmm.model.space import SampleSpace
@@ -85,7 +86,8 @@ def test_plus_plus_draws_no_color_twice_while_there_are_others():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_clusters_equal_those_of_scikit_learn(sample, n_components, seed):
     start = start_for(sample, n_components, seed=seed)
-    statistics, hard, passes = clusters(sample.accumulate, start)
+    found = clusters(sample.accumulate, start)
+    statistics, hard, passes = found.statistics, found.hard, found.passes
     assert inertia(sample, hard.means) < inertia(sample, start.means)
     options = {"n_init": 1, "init": start.means, "tol": 0, "max_iter": passes}
     oracle = KMeans(n_components, **options).fit(sample.values, sample_weight=sample.counts)
@@ -94,16 +96,17 @@ def test_clusters_equal_those_of_scikit_learn(sample, n_components, seed):
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3])
-def test_each_pass_is_a_step_of_scikit_learn(sample, passes, monkeypatch):
-    monkeypatch.setattr(module, "GAIN", -np.inf)
+def test_each_pass_is_a_step_of_scikit_learn(sample, passes):
     start = start_for(sample, 5)
     start = replace(start, means=start.means + np.random.default_rng(0).uniform(0, 1e-3, (5, 3)))  # no color is as near to two
-    statistics, hard, taken = clusters(sample.accumulate, start, passes)
+    found = clusters(sample.accumulate, start, passes, -np.inf)
+    statistics, hard = found.statistics, found.hard
     means = start.means
     for _ in range(passes):
         of = nearest(sample.values, means)
         means = np.array([np.average(sample.values[of == k], axis=0, weights=sample.counts[of == k]) for k in range(5)])
-    assert taken == passes
+    assert found.passes == passes
+    assert not found.converged
     np.testing.assert_allclose(hard.means, means, atol=1e-5)
     np.testing.assert_allclose(statistics.responsibilities, np.bincount(of, sample.counts), rtol=1e-4)
 
@@ -116,17 +119,18 @@ def test_it_ends_where_a_pass_gains_little(sample, monkeypatch):
         errors.append(inertia(sample, mixture.means))
         return sample.accumulate(mixture)
 
-    _, hard, passes = clusters(noted, start, 1000)
-    errors.append(inertia(sample, hard.means))
+    found = clusters(noted, start, 1000)
+    errors.append(inertia(sample, found.hard.means))
     gains = -np.diff(errors) / errors[:-1]
-    assert len(gains) == passes
-    assert passes < 100
+    assert found.converged
+    assert len(gains) == found.passes < 100
+    np.testing.assert_allclose(found.errors, errors, rtol=1e-4)
     assert gains[:-1].min() > GAIN
     assert gains[-1] > -1e-6
 
 
 def test_clusters_are_about_their_centroids_and_vanishingly_wide(sample):
-    statistics, hard, _ = clusters(sample.accumulate, start_for(sample, 4))
+    statistics, hard, *_ = clusters(sample.accumulate, start_for(sample, 4))
     np.testing.assert_array_equal(statistics.origin, hard.means)
     np.testing.assert_allclose(statistics.first / statistics.responsibilities[:, None], 0, atol=1e-9)
     np.testing.assert_allclose(hard.full_covariances, [HARD * np.eye(3)] * 4)
@@ -136,20 +140,66 @@ def test_clusters_are_about_their_centroids_and_vanishingly_wide(sample):
 def test_a_mean_that_is_nearest_to_nothing_stays_where_it_is():
     table = ColorTable.of(np.array([[10], [20], [200]], np.uint8))
     start = Mixture.alike(np.array([[15 / 255], [0.8], [-3.0]]), np.eye(1), "full")
-    statistics, hard, _ = clusters(table.accumulate, start)
+    statistics, hard, *_ = clusters(table.accumulate, start)
     assert statistics.responsibilities[2] == 0
     np.testing.assert_allclose(hard.means, [[15 / 255], [200 / 255], [-3.0]], atol=1e-6)
+
+
+# --- A palette whose nearest color each pixel gets
+
+
+def nearest_of(sample, start, max_iter=200, tol=1e-7):
+    return nearest_colors(sample.accumulate, start, partial(reseed, sample, 0), step=1 / 255, max_iter=max_iter, tol=tol)
+
+
+def test_its_largest_responsibility_is_that_of_the_nearest_mean_and_means_are_centroids(sample):
+    fit = nearest_of(sample, start_for(sample, 12, "isotropic"))
+    mixture, x = fit.mixture, sample.values
+    of = nearest(x, mixture.means)
+    assert (classify(sample.colors, mixture) == of).mean() > 0.999  # but for ties
+    centroids = [np.average(x[of == k], axis=0, weights=sample.counts[of == k]) for k in range(12)]
+    np.testing.assert_allclose(mixture.means, centroids, atol=2e-4)
+    error = inertia(sample, mixture.means) / sample.n_pixels
+    assert mixture.covariances == pytest.approx(error / 3, rel=1e-4)
+    assert mixture.weights.tolist() == [1 / 12] * 12
+    assert fit.converged
+
+
+def test_its_log_likelihood_is_that_of_each_pixel_in_its_own_cluster_and_rises(sample):
+    fit = nearest_of(sample, start_for(sample, 6, "isotropic"))
+    x, mixture = sample.values, fit.mixture
+    model = (mixture.weights, mixture.means, mixture.covariances, "isotropic")
+    own = naive.log_densities(x, model)[np.arange(len(x)), nearest(x, mixture.means)]
+    assert fit.log_likelihood[-1] == pytest.approx(np.average(own, weights=sample.counts), abs=1e-4)
+    assert (np.diff(fit.log_likelihood) >= 0).all()
+    assert len(fit.log_likelihood) == fit.passes + 1
+
+
+def test_passes_that_run_out_say_so(sample):
+    fit = nearest_of(sample, start_for(sample, 12, "isotropic"), max_iter=2)
+    assert (fit.passes, fit.converged) == (2, False)
+
+
+def test_empty_clusters_get_new_seeds_or_are_dropped_but_for_fixed_ones():
+    table = ColorTable.of(np.array([[10], [20], [200]], np.uint8))
+    start = Mixture.alike(np.array([[15 / 255], [0.8], [-3.0], [-4.0], [-5.0]]), np.eye(1), "isotropic")
+    found = nearest_of(table, start).mixture
+    np.testing.assert_allclose(np.sort(found.means[:, 0]) * 255, [10, 20, 200], atol=1e-4)
+    kept = nearest_of(table, start.standing([3])).mixture
+    assert kept.means[kept.fixed].tolist() == [[-4.0]]
+    np.testing.assert_allclose(np.sort(kept.means[~kept.fixed, 0]) * 255, [10, 20, 200], atol=1e-4)
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_the_mixture_of_clusters_has_their_shares_and_scatter(sample, covariance_type):
     start, ridge = start_for(sample, 4, covariance_type), np.array([1e-6, 1e-3, 2e-3])
-    statistics, hard, _ = clusters(sample.accumulate, start)
+    statistics, hard, *_ = clusters(sample.accumulate, start)
     mixture = mixture_of(statistics, hard, start, ridge)
     x = sample.values
     of = np.eye(4)[nearest(x, hard.means)] * sample.counts[:, None]
     weights, means, covariances, _ = naive.maximization(x, of, covariance_type, 0)
-    ridges = {"full": np.diag(ridge), "tied": np.diag(ridge), "diag": ridge, "spherical": ridge.mean()}[covariance_type]
+    ridges = {"full": np.diag(ridge), "tied": np.diag(ridge), "diag": ridge, "spherical": ridge.mean()}
+    ridges = {**ridges, "isotropic": ridge.mean()}[covariance_type]
     assert mixture.covariance_type == covariance_type
     np.testing.assert_allclose(mixture.weights, weights, atol=0.02)
     np.testing.assert_allclose(mixture.means, means, atol=0.01)
@@ -251,7 +301,7 @@ def test_each_step_keeps_the_space_and_is_in_it(name):
     space, pixels = SPACES[name]
     table = ColorTable.of(pixels, space=space)
     start = start_for(table, 3)
-    statistics, hard, _ = clusters(table.accumulate, start)
+    statistics, hard, *_ = clusters(table.accumulate, start)
     mixture = mixture_of(statistics, hard, start, np.full(2, RIDGE))
     again = reseed(table, 0, mixture, np.array([1]), 1)
     assert start.space == hard.space == mixture.space == again.space == space
@@ -268,8 +318,8 @@ def test_clusters_are_those_of_pixels_however_far_outside_of_their_range(ranges,
     space = SampleSpace(((0, 255 / ranges),) * 3, (257, 0))
     far = replace(sample, colors=sample.colors.astype(np.uint16) * 257, space=space)
     start = start_for(sample, 8)
-    expected, near, _ = clusters(sample.accumulate, start)
-    found, apart, _ = clusters(far.accumulate, replace(start, means=start.means * ranges, space=space))
+    expected, near, *_ = clusters(sample.accumulate, start)
+    found, apart, *_ = clusters(far.accumulate, replace(start, means=start.means * ranges, space=space))
     np.testing.assert_array_equal(found.responsibilities, expected.responsibilities)
     np.testing.assert_allclose(apart.means / ranges, near.means, rtol=1e-5)
 
@@ -280,7 +330,7 @@ def test_every_pixel_belongs_to_a_cluster_in_however_many_bands(n_bands):
     pixels = np.random.default_rng(n_bands).integers(0, 1 << 16, (400, n_bands)).astype(np.uint16)
     table = ColorTable.of(pixels)
     start = start_for(table, 3)
-    statistics, hard, _ = clusters(table.accumulate, start)
+    statistics, hard, *_ = clusters(table.accumulate, start)
     assert statistics.responsibilities.sum() == 400
     distances = ((table.values[:, None] - hard.means) ** 2).sum(axis=2)
     expected = np.bincount(distances.argmin(axis=1), minlength=3)

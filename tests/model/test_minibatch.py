@@ -195,7 +195,7 @@ def test_hard_steps_are_those_of_k_means(last):
     pixels = random_pixels(mixture, 4000, np.uint8)
     sample, batch, both = (partial(accumulate, part) for part in (pixels[:1000], pixels[1000:], pixels))
     actual = last([batch], mixture, sample, ridge=0.01, hard=True)
-    _, expected, _ = clusters(both, mixture, 1)
+    _, expected, *_ = clusters(both, mixture, 1)
     order = np.argsort(-both(hardened(mixture)).responsibilities, kind="stable")
     np.testing.assert_allclose(actual.means, expected.means[order], rtol=1e-6)
     assert np.diagonal(actual.covariances, axis1=1, axis2=2).min() >= 0.01

@@ -13,12 +13,12 @@ from streamgmm.model.space import BY_TYPE, SampleSpace
 from .. import naive
 from ..conftest import parts, random_mixture
 
-SHAPES = {"full": (4, 3, 3), "tied": (3, 3), "diag": (4, 3), "spherical": (4,)}
+SHAPES = {"full": (4, 3, 3), "tied": (3, 3), "diag": (4, 3), "spherical": (4,), "isotropic": ()}
 
 
 def equal(a, b):
     arrays = ("weights", "means", "covariances")
-    alike = (a.covariance_type, a.space) == (b.covariance_type, b.space)
+    alike = (a.covariance_type, a.space, a.fixed.tolist()) == (b.covariance_type, b.space, b.fixed.tolist())
     return alike and all(np.array_equal(getattr(a, n), getattr(b, n)) for n in arrays)
 
 
@@ -42,7 +42,7 @@ def test_json_gives_the_mixture_back_to_the_last_bit(covariance_type, n_bands, n
     mixture = random_mixture(n_components, n_bands, covariance_type)
     ranges = ((-1 / 3, 1e300),) * (n_bands - 1) + ((0, 0),)
     for space in (BY_TYPE, SampleSpace(ranges), SampleSpace(ranges, (1 / 3, 32_768))):
-        given = replace(mixture, space=space)
+        given = replace(mixture, space=space).standing([0, n_components - 1] if space.units else [])
         again = Mixture.from_json(given.to_json())
         assert equal(again, given)
         assert again.to_json() == given.to_json()
@@ -144,7 +144,7 @@ GOOD = {"weights": [0.5, 0.5], "means": [[0.1], [0.2]], "covariances": [0.01, 0.
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"covariance_type": "round"}, r"^covariance_type is 'round'; use one of full, tied, diag, spherical$"),
+        ({"covariance_type": "round"}, r"^covariance_type is 'round'; use one of full, tied, diag, spherical, isotropic$"),
         ({"means": [0.1, 0.2]}, r"^means have shape \(2,\); expected \(components, bands\)$"),
         ({"means": np.empty((0, 3))}, r"^means have shape \(0, 3\); expected \(components, bands\)$"),
         ({"means": np.empty((2, 0))}, r"^means have shape \(2, 0\); expected \(components, bands\)$"),
@@ -243,6 +243,7 @@ def test_alike_components_share_one_covariance(covariance_type):
     space = SampleSpace(((0, 9), (1, 2)))
     mixture = Mixture.alike(means, covariance, covariance_type, space=space)
     variances = {"full": covariance, "tied": covariance, "diag": np.diag([0.04, 0.02]), "spherical": np.diag([0.03, 0.03])}
+    variances["isotropic"] = variances["spherical"]
     np.testing.assert_allclose(mixture.full_covariances, [variances[covariance_type]] * 3)
     np.testing.assert_array_equal(mixture.means, means)
     assert mixture.weights.tolist() == [1 / 3] * 3

@@ -9,7 +9,7 @@ import pytest
 from streamgmm.model.colors import ColorTable
 from streamgmm.model.em import TRIAL, Fit, expectation_maximization
 from streamgmm.model.kmeans import plus_plus
-from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
+from streamgmm.model.mixture import COVARIANCE_TYPES, SHARED, Mixture
 from streamgmm.model.search import FAILURES, FAILURES_EACH, SHARE, put, search, split
 from streamgmm.model.seeding import around
 
@@ -62,6 +62,17 @@ def test_a_search_finds_the_clusters_that_a_bad_start_missed():
     np.testing.assert_allclose(mixture.means[np.lexsort(mixture.means.T)], means[np.lexsort(means.T)], atol=0.01)
 
 
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_a_search_leaves_fixed_means_where_they_are(sample, covariance_type):
+    means = np.concatenate([[[1, 1, 1], [0.5, 0, 0.5]], plus_plus(sample, np.empty((0, 3)), 4, np.random.default_rng(0))])
+    start = around(sample, means, covariance_type, RIDGE).standing([0, 1])
+    fit = expectation_maximization(sample.accumulate, start, max_iter=1000, tol=1e-5, ridge=RIDGE)
+    better = found(sample, fit)
+    assert better.log_likelihood[-1] > fit.log_likelihood[-1] or covariance_type == "isotropic"  # which is there at once
+    np.testing.assert_array_equal(better.mixture.means[:2], means[:2])
+    assert better.mixture.fixed.tolist() == [True, True, False, False, False, False]
+
+
 def test_a_search_repeats_itself_on_any_number_of_threads_and_for_the_same_seed_alone(sample):
     fit = start_of(sample, 6)
     first, second, other = (found(sample, fit, threads=threads, seed=seed) for threads, seed in [(1, 0), (2, 0), (1, 1)])
@@ -110,11 +121,12 @@ def test_a_component_that_is_put_at_a_color_is_part_of_the_one_there(covariance_
     [taken] = np.flatnonzero((moved.means != mixture.means).any(axis=1))
     np.testing.assert_array_equal(moved.means[taken], color)
     assert taken != 2
-    assert moved.weights[taken] == pytest.approx(SHARE * (mixture.weights[taken] + mixture.weights[2]))
+    one = covariance_type == "isotropic"
+    assert moved.weights[taken] == pytest.approx(0.2 if one else SHARE * (mixture.weights[taken] + mixture.weights[2]))
     assert moved.weights.sum() == pytest.approx(1)
     rest = np.setdiff1d(np.arange(5), taken)
     np.testing.assert_array_equal(moved.full_covariances[rest], mixture.full_covariances[rest])
-    if covariance_type != "tied":
+    if covariance_type not in SHARED:
         assert np.linalg.det(moved.full_covariances[taken]) < np.linalg.det(mixture.full_covariances[2])
 
 

@@ -54,7 +54,8 @@ def assert_same_statistics(statistics, pixels, mixture, weights=None):
 
 def meaningful(sums, mixture):
     """Drop the off-diagonal entries of matrices that no diagonal covariance is made from."""
-    return sums * np.eye(mixture.n_bands) if sums.ndim == 3 and mixture.covariance_type in ("diag", "spherical") else sums
+    diagonal = mixture.covariance_type in ("diag", "spherical", "isotropic")
+    return sums * np.eye(mixture.n_bands) if sums.ndim == 3 and diagonal else sums
 
 
 def bits(statistics):

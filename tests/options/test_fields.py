@@ -94,12 +94,12 @@ def test_an_option_has_a_line_of_help_that_names_its_choices(name):
 COMPONENTS = "choose 1 to 65,535"
 REFUSED = [
     (FitOptions, "n_components", [0, -1, 65_536], f"components is {{}}; {COMPONENTS}"),
-    (FitOptions, "covariance_type", ["round", "Full", ""], "covariance is {!r}; choose full, tied, diag, spherical"),
+    (FitOptions, "covariance_type", ["round", "Full", ""], "covariance is {!r}; choose full, tied, diag, spherical, isotropic"),
     (FitOptions, "method", ["fast"], "method is {!r}; choose auto, exact, stream, minibatch"),
     (FitOptions, "init", ["means"], "init is {!r}; choose kmeans, k-means++, random"),
     (FitOptions, "max_iter", [0, -3], "max-iter is {}; at least 1 is needed"),
     (FitOptions, "tol", [-1e-9, float("nan")], "tol is {}; it must be 0 or more"),
-    (FitOptions, "preset", ["photo", ""], "preset is {!r}; choose picture, segment"),
+    (FitOptions, "preset", ["photo", ""], "preset is {!r}; choose picture, segment, fidelity"),
     (
         FitOptions,
         "range",
@@ -112,6 +112,7 @@ REFUSED = [
         [-1.0, float("nan"), float("inf"), "none", "", (1, 2)],
         "reg-covar is {!r}; write auto, or a variance of colors in [0, 1], 0 or more",
     ),
+    (FitOptions, "fix", ["nocolor", "#12", "", "red,,blue", (1, 2), [(1, 2, 300)], 7.5, ()], "fix is "),
     (FitOptions, "rare_weight", [-0.1, 1.5, float("nan")], "rare-weight is {}; choose 0 to 1"),
     (FitOptions, "seed", [-1], "seed is {}; it must be 0 or more"),
     (FitOptions, "sort", ["size"], "sort is {!r}; choose weight, luminance, hue"),
@@ -182,6 +183,27 @@ def test_choices_and_bounds_are_taken(kind, name, value):
             ReadOptions,
             {"all_pages": True, "pages_as_bands": (0, 1)},
             "all-pages and pages-as-bands exclude each other; choose one",
+        ),
+        (
+            FitOptions,
+            {"preset": "fidelity", "covariance_type": "tied"},
+            "preset fidelity and covariance exclude each other: its components are isotropic; choose one",
+        ),
+        (
+            FitOptions,
+            {"preset": "fidelity", "reg_covar": 0.1},
+            "preset fidelity and reg-covar exclude each other: its variance is that of its error; choose one",
+        ),
+        (FitOptions, {"fix": "red,blue", "n_components": 1}, "fix has 2 colors; components is 1, ask for at least as many"),
+        (
+            FitOptions,
+            {"fix": "red", "init": np.zeros((3, 3))},
+            "fix and init exclude each other: a start has all its means; choose one",
+        ),
+        (
+            FitOptions,
+            {"fix": "red", "range": "0,9"},
+            "fix and range exclude each other: colors are of the type of the samples; choose one",
         ),
         (WriteOptions, {"pack": True, "output": "rgb"}, "pack is for palettes and labels; RGB samples have 8 bits"),
         (

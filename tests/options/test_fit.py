@@ -32,3 +32,29 @@ def test_a_ridge_is_found_or_given(given, taken):
 def test_an_array_to_start_from_counts_its_components():
     assert FitOptions(init=np.zeros((5, 3))).wanted == 5
     assert FitOptions(n_components=7).wanted == 7
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["#ff0000,#0000ff", "red, blue", ["red", (0, 0, 255)], [(255, 0, 0), [0, 0, 255]], np.array([[255, 0, 0], [0, 0, 255]]),
+     ["red", "blue", "red"]],
+)  # fmt: skip
+def test_colors_that_are_fixed_are_read_however_they_are_written(given):
+    assert FitOptions(fix=given).fix == ((255, 0, 0), (0, 0, 255))
+
+
+def test_one_color_may_be_a_triple_alone():
+    assert FitOptions(fix=(1, 2, 3)).fix == ((1, 2, 3),)
+    assert FitOptions(fix=((1, 2, 3),)).fix == ((1, 2, 3),)
+
+
+def test_fidelity_is_of_isotropic_components():
+    assert FitOptions(preset="fidelity").covariance_type == "isotropic"
+    assert FitOptions(preset="fidelity", covariance_type="isotropic").covariance_type == "isotropic"
+    assert [FitOptions(preset=preset).is_hard(3) for preset in ("picture", "fidelity", "segment", None)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert [FitOptions(preset=preset).is_hard(4) for preset in ("fidelity", None)] == [True, False]

@@ -62,14 +62,14 @@ def test_a_start_that_is_none_is_refused_in_a_line(value, told):
     ],
 )
 def test_a_color_is_a_name_or_numbers(value, expected):
-    assert read_color(value) == expected
-    assert read_color(read_color(value)) == expected
+    assert read_color("it", value) == expected
+    assert read_color("it", read_color("it", value)) == expected
 
 
 @pytest.mark.parametrize("value", ["", "whitish", "#ggg", (1, 2), (1, 2, 3, 4), (0, 0, 256), (-1, 0, 0), (0.5, 0, 0), 7, None])
 def test_a_color_that_is_none_is_refused_in_a_line(value):
     with pytest.raises(OptionError, match=r"nodata-color is .*; write a name such as white, #rrggbb, or three numbers"):
-        read_color(value)
+        read_color("nodata-color", value)
 
 
 NODATA = [
