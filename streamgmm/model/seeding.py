@@ -124,10 +124,21 @@ def seed_mixture(
     best = climb(best.mixture, max_iter=max(1, min(LONG, passes)))
     if variances.all():  # without a ridge the likelihood has no bound: the search would find single colors (Day 1969)
         best = search(accumulate, searched, best, ridge=variances, tol=tol * FINE, passes=passes, generator=moving)
-    long = max(SHORT, min(LONG, _passes(sample, n_components)))
-    options = {"step": sample.step, "max_iter": long, "tol": tol * FINER, "ridge": variances}
     again = partial(reseed, sample, seed)
-    return Start(fit_mixture(_passing_over(sample, threads, advance), best.mixture, again, **options).mixture, variances)
+    return Start(_finished(sample, best.mixture, again, variances, tol, _passing_over(sample, threads, advance)), variances)
+
+
+def _finished(
+    sample: ColorTable,
+    mixture: Mixture,
+    again: Callable[[Mixture, np.ndarray, int], Mixture],
+    ridge: np.ndarray,
+    tol: float,
+    accumulate: Accumulate,
+) -> Mixture:
+    """Fit a mixture to all of a sample, to the end."""
+    long = max(SHORT, min(LONG, _passes(sample, mixture.n_components)))
+    return fit_mixture(accumulate, mixture, again, step=sample.step, max_iter=long, tol=tol * FINER, ridge=ridge).mixture
 
 
 def most_colors(sample: ColorTable) -> int:
