@@ -14,7 +14,7 @@ from ..model.em import Fit, fit_mixture
 from ..model.kmeans import reseed
 from ..model.mixture import Mixture
 from ..model.seeding import Start, most_colors, noise_floor, on_all_pixels, seed_mixture
-from ..model.space import BY_TYPE, SampleSpace
+from ..model.space import BY_TYPE, FLOAT_STEP, SampleSpace
 from ..model.statistics import Statistics
 from ..model.warmup import compile_kernels
 from ..options import CovarianceType, FitOptions, Method, Preset
@@ -104,7 +104,8 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
     held = min(sum(image.held for image in session.images), session.resources.budget())
     resources = session.resources.without_mixture(wanted, blocks.n_bands, session.name, held)
     method, copies = _method(options.method, session, resources, by_image)
-    compile_ahead = partial(compile_kernels, blocks.dtype, blocks.n_bands, wanted, session.engine.threads)
+    distances = space.distances if space else options.space
+    compile_ahead = partial(compile_kernels, blocks.dtype, blocks.n_bands, wanted, session.engine.threads, space=distances)
     with clock.phase("compile", 0):
         compile_ahead(table=copies > 0, confident=confident)
         if method == "minibatch":
@@ -112,7 +113,7 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
     chosen = list(blocks) if method == "exact" else sample_blocks(session)
     whole, table = len(chosen) == len(blocks), None
     if copies:
-        counted = _count(session, chosen, resources, wanted, copies)
+        counted = _count(session, chosen, resources, wanted, copies, distances != "rgb")
         if isinstance(counted, ColorTable) and (whole or len(counted) > wanted):
             table = replace(counted, space=space or BY_TYPE)
         elif method == "exact":
@@ -123,7 +124,7 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
         log.warning(
             "%s: rare-weight does nothing: it is for colors that are counted, 8 bits of up to three bands", session.name
         )
-    weighed = None if table is None else table.powered(options.rare_weight)
+    weighed = None if table is None else table.powered(options.rare_weight).converted()
     sample, few = _sample(session, options, chosen, weighed, space, by_image)
     if few is not None:
         few = few if table is None else table
@@ -142,13 +143,16 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
     return FitResult(fit.mixture.ordered(), method, *how, batch_pixels=pixels, fraction_read=share)
 
 
-def _count(session: Session, chosen: Sequence[Block], resources: Resources, wanted: int, copies: int) -> ColorTable | int:
+def _count(
+    session: Session, chosen: Sequence[Block], resources: Resources, wanted: int, copies: int, converted: bool
+) -> ColorTable | int:
     """Count the colors of some blocks; return only their number where a table of them does not fit."""
     blocks = session.blocks
     counted = Counted(ColorCounter(blocks.n_bands, blocks.n_pixels, max(1, min(copies, len(chosen)))))
     with session.clock.phase("count", sum(block.n_pixels for block in chosen)) as advance:
         session.reduce(Count(counted.counter), chosen, counted, advance)
-        table = counted.counter.table(lambda n: n <= wanted or resources.holds_table(n, blocks.n_bands, blocks.n_pixels))
+        fits = partial(resources.holds_table, n_bands=blocks.n_bands, n_pixels=blocks.n_pixels, converted=converted)
+        table = counted.counter.table(lambda n: n <= wanted or fits(n))
     if isinstance(table, ColorTable) and not len(table) and len(chosen) == len(blocks):
         raise session.nothing()
     return table
@@ -171,7 +175,7 @@ def _sample(
         size = sample_size(session, wanted)
         drawn = draw(session, size, options.seed, chosen, advance, by_image)
         if space is None:
-            space = found_space(session, drawn)
+            space = replace(found_space(session, drawn), distances=options.space)
         elif blocks.dtype != np.uint8 and isinstance(options.init, str):
             check_width(session, drawn, space)
         sample = drawn.table(space, blocks.dtype)
@@ -180,7 +184,8 @@ def _sample(
         if len(sample) > wanted:
             return sample, None
         colors, complete = few_colors(session, space, wanted, advance, by_image)
-        return near_colors(sample + colors), colors if complete else None
+        sample = near_colors(sample + colors.converted())
+        return sample, colors if complete and colors.is_apart else None
 
 
 def _method(method: Method, session: Session, resources: Resources, by_image: bool) -> tuple[str, int]:
@@ -212,10 +217,14 @@ def _stream_instead(method: Method, session: Session, reason: str) -> str:
 
 
 def lossless(table: ColorTable, covariance_type: CovarianceType) -> Mixture:
-    """Return the mixture whose components are the colors of a table, each a tenth of a sample value wide."""
-    covariance = (0.1 * table.step) ** 2 * np.eye(table.colors.shape[1])
+    """Return the mixture whose components are the colors of a table, each a tenth of a sample value wide.
+
+    In other spaces these lie as near as floats.
+    """
+    step = FLOAT_STEP if table.space.converts else table.step
+    covariance = (0.1 * step) ** 2 * np.eye(table.colors.shape[1])
     weights = table.counts / table.n_pixels
-    return Mixture.alike(table.values, covariance, covariance_type, weights, table.space).ordered()
+    return Mixture.alike(table.converted().values, covariance, covariance_type, weights, table.space).ordered()
 
 
 def _start(sample: ColorTable, options: FitOptions, threads: int, advance: Advance) -> Start:
@@ -226,6 +235,7 @@ def _start(sample: ColorTable, options: FitOptions, threads: int, advance: Advan
             raise OptionError(f"init has means of shape {init.shape}; the image has {n_bands} bands")
         if complaint := odd_means(init, sample.space):
             raise OptionError(f"init {complaint}")
+        init = sample.space.coordinates_of(init)
     return seed_mixture(
         sample,
         options.n_components,

@@ -31,7 +31,7 @@ def palette_of(mixture: Mixture, display: Display | None = None) -> np.ndarray:
         How it is shown.
     """
     display = display or Display.of(mixture)
-    return distinct(display.levels(mixture.means), mixture.order(), display.gray)
+    return distinct(display.levels(mixture.colors), mixture.order(), display.gray)
 
 
 def sorted_by(mixture: Mixture, sort: Sort, display: Display | None = None) -> Mixture:

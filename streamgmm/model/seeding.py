@@ -13,6 +13,7 @@ from .em import Accumulate, expectation_maximization, fit_mixture, maximization
 from .kmeans import LLOYD, clusters, mixture_of, palette_ridge, plus_plus, reseed
 from .mixture import Mixture
 from .search import search
+from .space import LEVEL
 from .statistics import Statistics
 
 # Starts that are tried, and the iterations of EM each gets before the best goes on.
@@ -40,6 +41,7 @@ class Start(NamedTuple):
 def noise_floor(sample: ColorTable) -> np.ndarray:
     """Return the variance that rounding to levels adds to samples, level^2 / 12 (Sheppard 1898), shape (D,)."""
     floor = sample.step**2 / 12 if np.issubdtype(sample.colors.dtype, np.integer) else FLOAT_NOISE
+    floor = LEVEL**2 / 12 if sample.space.converts else floor  # palettes have 8 bits
     return np.broadcast_to(floor, sample.colors.shape[1])
 
 

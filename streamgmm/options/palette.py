@@ -43,12 +43,15 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
             raise OptionError("keep-values and sort exclude each other: labels are the values; choose one")
         if self.keep_values and self.palette != "means":
             raise OptionError("keep-values and palette exclude each other: colors are those of the class map; choose one")
+        if self.keep_values and self.space != "rgb":
+            raise OptionError("keep-values and space exclude each other: nothing is fitted; choose one")
         if self.palette_in is None:
             return
         chosen = {
             "init": not isinstance(self.init, str) or self.init != "kmeans",
             "preset": self.preset is not None,
             "range": self.range not in ("auto", "type"),
+            "space": self.space != "rgb",
             "palette": self.palette != "means",
             "sort": self.sort != "weight",
             "keep-values": self.keep_values,

@@ -114,6 +114,7 @@ REFUSED = [
     ),
     (FitOptions, "rare_weight", [-0.1, 1.5, float("nan")], "rare-weight is {}; choose 0 to 1"),
     (FitOptions, "seed", [-1], "seed is {}; it must be 0 or more"),
+    (FitOptions, "space", ["hsv", "RGB", ""], "space is {!r}; choose rgb, linear, lab, oklab"),
     (FitOptions, "sort", ["size"], "sort is {!r}; choose weight, luminance, hue"),
     (WriteOptions, "output", ["png"], "output is {!r}; choose palette, labels, rgb"),
     (WriteOptions, "palette", ["median"], "palette is {!r}; choose means, centroids"),
