@@ -183,9 +183,34 @@ def interleaved(color):
     return int(code, 2)
 
 
+def linear(levels):
+    """Linear light of colors (n, D) in [0, 1], sRGB as in IEC 61966-2-1."""
+    return np.array([[v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in color] for color in levels])
+
+
+def oklab(levels):
+    """Oklab of colors (n, 3) in [0, 1]: Ottosson 2020, from linear sRGB."""
+    light = linear(levels)
+    to_cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_oklab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    return np.cbrt(light @ to_cones.T) @ to_oklab.T
+
+
 def lab(levels):
-    """CIE Lab under D65 of colors (n, 3) in [0, 1], sRGB as in IEC 61966-2-1."""
-    light = np.array([[v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in color] for color in levels])
+    """CIE Lab under D65 of colors (n, 3) in [0, 1], sRGB."""
+    light = linear(levels)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     ratios = light @ to_xyz.T / to_xyz.sum(axis=1)
     x, y, z = np.array([[t ** (1 / 3) if t > 216 / 24389 else (24389 / 27 * t + 16) / 116 for t in row] for row in ratios]).T

@@ -28,7 +28,7 @@ from PIL import Image
 
 import streamgmm
 from streamgmm.cli import main
-from streamgmm.jobs import fitting, resources
+from streamgmm.jobs import gathering, resources
 from streamgmm.jobs.resources import BASELINE, MARGIN, Resources
 from streamgmm.model.colors import ColorCounter
 from streamgmm.model.footprint import COUNTERS, counter_bytes, table_bytes
@@ -145,7 +145,7 @@ def test_as_many_threads_count_as_tables_fit(folder, monkeypatch):
             made.append(copies)
             super().__init__(n_bands, n_pixels, copies)
 
-    monkeypatch.setattr(fitting, "ColorCounter", Counter)
+    monkeypatch.setattr(gathering, "ColorCounter", Counter)
     write_tiff(folder / "flat.tif", np.zeros((2048, 2048, 3), np.uint8), compression="deflate", tile=(512, 512))
     holding = range(1, COUNTERS + 2)
     for copies in holding:

@@ -164,5 +164,6 @@ def _labeler(session: Session, mixture: Mixture, confident: bool) -> Labeler:
     table = has_table(blocks.dtype, mixture.n_bands) and blocks.n_pixels >= LOOKUP_PIXELS and session.resources.holds_lookup()
     with session.clock.phase("compile", 0):
         n_components, n_bands = mixture.means.shape
-        compile_kernels(blocks.dtype, n_bands, n_components, threads, table=table, confident=confident)
+        ahead = partial(compile_kernels, blocks.dtype, n_bands, n_components, threads, space=mixture.space.distances)
+        ahead(table=table, confident=confident)
     return LookupTable.of_all_colors(mixture, threads) if table else partial(classify, mixture=mixture)

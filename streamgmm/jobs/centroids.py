@@ -18,7 +18,7 @@ def centroid_palette(session: Session, mixture: Mixture, display: Display, label
     Where colors and their labels are known, nothing is read. A label that no pixel has keeps the color of its component, and
     a color that was given stays.
     """
-    n_labels, means = mixture.n_components, display.levels(mixture.means)
+    n_labels, means = mixture.n_components, display.levels(mixture.colors)
     levels = means
     if known:
         sums = color_sums(known.table.colors, known.labels, n_labels, display, known.table.counts)

@@ -50,7 +50,7 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
         before it has read the whole image.
     init : {"kmeans", "k-means++", "random"}, ndarray of shape (K, D) or Mixture
         How to start: the best of four starts on a sample of up to 524,288 pixels; or from means in [0, 1]; or from a mixture,
-        of which the range is taken, too.
+        of which the range and the space are taken, too.
     preset : {"picture", "segment", "fidelity"}, optional
         What the fit is for: colors to look at, which stand for pixels around them; classes, which are as narrow as the data
         say; or the palette nearest to the pixels, by k-means: isotropic components whose variance is the palette's own error.
@@ -59,6 +59,9 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
         Samples, as they are stored, that are 0 and 1. ``"auto"``: all but a thousandth of the pixels lie above the least and
         below the largest, in each band; three bands have one range. ``"type"``: those of the type, for integers of up to 16
         bits; 8 bits have no other. Pixels outside of the range count as well.
+    space : {"rgb", "linear", "lab", "oklab"}
+        Where distances of colors are taken, and so where the mixture is. Samples are taken for sRGB, clipped to the range, and
+        become linear light, CIE Lab under D65, or Oklab; of three bands, or of one its lightness. Palettes stay in RGB.
     max_iter : int > 0
         Passes over the pixels at the most, of k-means and EM together.
     tol : float >= 0

@@ -1,49 +1,36 @@
 """How a mixture is fitted to all pixels of a session: from their color table, reading them at each iteration, or stepwise."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from ..errors import MemoryBudgetError, OptionError, UnsupportedImageError
-from ..model.colors import ColorCounter, ColorTable, has_table
-from ..model.coreset import coreset
+from ..errors import OptionError
+from ..model.colors import ColorTable
 from ..model.em import Fit, fit_mixture
 from ..model.kmeans import hardened, nearest_colors, reseed
 from ..model.mixture import Mixture
 from ..model.seeding import Start, most_colors, noise_floor, on_all_pixels, seed_mixture
-from ..model.space import BY_TYPE, SampleSpace
+from ..model.space import BY_TYPE
 from ..model.statistics import Statistics
 from ..model.warmup import compile_kernels
-from ..options import FitOptions, Method, Preset
+from ..options import FitOptions, Preset
 from .clock import Advance
+from .gathering import count_colors, how_to_fit, seed_sample, stream_instead
 from .given_colors import fixed_means
-from .lossless import lossless, same_colors
-from .passes.blocks import Block
-from .passes.sums import Counted
-from .passes.tasks import Count
+from .lossless import lossless
 from .report import Report
-from .resources import Resources, mebibytes
 from .sampling import (
-    check_width,
-    draw,
-    few_colors,
-    found_space,
     known_space,
-    near_colors,
     odd_means,
     sample_blocks,
-    sample_size,
 )
 from .session import Session
 from .stepwise import go_on, read_statistics
 
 log = logging.getLogger(__name__)
 
-# Colors of a table that is seeded from as it is; a photo has fewer. Of larger ones, so many are drawn.
-SMALL_TABLE = 1 << 18
 # Passes of k-means over all pixels: a sample of them has left little to gain.
 ALL_PIXELS = 2
 
@@ -106,8 +93,9 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
     fixed, space = fixed_means(options, session), known_space(session, options)
     held = min(sum(image.held for image in session.images), session.resources.budget())
     resources = session.resources.without_mixture(wanted, blocks.n_bands, session.name, held)
-    method, copies = _method(options.method, session, resources, by_image)
-    compile_ahead = partial(compile_kernels, blocks.dtype, blocks.n_bands, wanted, session.engine.threads)
+    method, copies = how_to_fit(options.method, session, resources, by_image)
+    distances = space.distances if space else options.space
+    compile_ahead = partial(compile_kernels, blocks.dtype, blocks.n_bands, wanted, session.engine.threads, space=distances)
     with clock.phase("compile", 0):
         compile_ahead(table=copies > 0, confident=confident)
         if method == "minibatch":
@@ -115,19 +103,19 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
     chosen = list(blocks) if method == "exact" else sample_blocks(session)
     whole, table = len(chosen) == len(blocks), None
     if copies:
-        counted = _count(session, chosen, resources, wanted, copies)
+        counted = count_colors(session, chosen, resources, wanted, copies, distances != "rgb")
         if isinstance(counted, ColorTable) and (whole or len(counted) > wanted):
             table = replace(counted, space=space or BY_TYPE)
         elif method == "exact":
-            method = _stream_instead(options.method, session, f"a table of {counted:,} colors does not fit")
+            method = stream_instead(options.method, session, f"a table of {counted:,} colors does not fit")
             compile_ahead(table=False)
             chosen = sample_blocks(session)
     if table is None and options.rare_weight != 1:
         log.warning(
             "%s: rare-weight does nothing: it is for colors that are counted, 8 bits of up to three bands", session.name
         )
-    weighed = None if table is None else table.powered(options.rare_weight)
-    sample, few = _sample(session, options, chosen, weighed, space, by_image, fixed)
+    weighed = None if table is None else table.powered(options.rare_weight).converted()
+    sample, few = seed_sample(session, options, chosen, weighed, space, by_image, fixed)
     if few is not None:
         few = few if table is None else table
         return FitResult(lossless(few, options.covariance_type, fixed), "lossless", [], True, 0, table=few)
@@ -151,83 +139,8 @@ def _ordered(mixture: Mixture, table: ColorTable) -> Mixture:
     """Return the components by falling weight, or where they have one alike, by the pixels of a table that are nearest."""
     if mixture.covariance_type != "isotropic":
         return mixture.ordered()
-    n = table.accumulate(hardened(mixture)).responsibilities
+    n = table.converted().accumulate(hardened(mixture)).responsibilities
     return mixture.take(np.lexsort((*mixture.means.T[::-1], -n)))
-
-
-def _count(session: Session, chosen: Sequence[Block], resources: Resources, wanted: int, copies: int) -> ColorTable | int:
-    """Count the colors of some blocks; return only their number where a table of them does not fit."""
-    blocks = session.blocks
-    counted = Counted(ColorCounter(blocks.n_bands, blocks.n_pixels, max(1, min(copies, len(chosen)))))
-    with session.clock.phase("count", sum(block.n_pixels for block in chosen)) as advance:
-        session.reduce(Count(counted.counter), chosen, counted, advance)
-        table = counted.counter.table(lambda n: n <= wanted or resources.holds_table(n, blocks.n_bands, blocks.n_pixels))
-    if isinstance(table, ColorTable) and not len(table) and len(chosen) == len(blocks):
-        raise session.nothing()
-    return table
-
-
-def _sample(
-    session: Session,
-    options: FitOptions,
-    chosen: Sequence[Block],
-    table: ColorTable | None,
-    space: SampleSpace | None,
-    by_image: bool,
-    fixed: np.ndarray | None,
-) -> tuple[ColorTable, ColorTable | None]:
-    """Return the colors to seed from, and all colors with their counts where there are no more than components."""
-    blocks, wanted = session.blocks, options.wanted
-
-    def all_fit(colors: ColorTable) -> bool:
-        absent = 0 if fixed is None or len(colors) > wanted else (~same_colors(colors, fixed).any(axis=0)).sum()
-        return len(colors) + absent <= wanted
-
-    if table is not None:
-        small = len(table) <= max(SMALL_TABLE, 16 * wanted)
-        return table if small else coreset(table, SMALL_TABLE, options.seed), table if all_fit(table) else None
-    with session.clock.phase("sample", 0) as advance:
-        size = sample_size(session, wanted)
-        drawn = draw(session, size, options.seed, chosen, advance, by_image)
-        if space is None:
-            space = found_space(session, drawn)
-        elif blocks.dtype != np.uint8 and isinstance(options.init, str):
-            check_width(session, drawn, space)
-        sample = drawn.table(space, blocks.dtype)
-        if not len(sample):
-            raise OptionError(f"{session.name}: all samples are far outside of the range; give another, or auto")
-        if len(sample) > wanted:
-            return sample, None
-        colors, complete = few_colors(session, space, wanted, advance, by_image)
-        return near_colors(sample + colors), colors if complete and all_fit(colors) else None
-
-
-def _method(method: Method, session: Session, resources: Resources, by_image: bool) -> tuple[str, int]:
-    """Return how to fit, and how many threads may count colors at once."""
-    blocks = session.blocks
-    possible = has_table(blocks.dtype, blocks.n_bands) and not by_image
-    copies = resources.counters(blocks.n_bands, blocks.n_pixels) if possible else 0
-    if method == "minibatch":
-        return method, copies
-    if method in ("auto", "exact") and possible:
-        if copies:
-            return "exact", copies
-        return _stream_instead(method, session, "counters for all colors do not fit"), 0
-    if method == "exact":
-        raise UnsupportedImageError(
-            f"{session.name}: method exact needs uint8 samples of one to three bands, not {blocks.dtype} of "
-            f"{blocks.n_bands}; use stream, which fits every pixel too"
-        )
-    return "stream" if method == "auto" else method, 0
-
-
-def _stream_instead(method: Method, session: Session, reason: str) -> str:
-    """Say that pixels are read at each iteration because of the memory, which was not asked for."""
-    complaint = f"{session.name}: {reason} into {mebibytes(session.resources.memory)}"
-    if method == "exact":
-        raise MemoryBudgetError(f"{complaint}; raise --memory, or use --method stream, which fits every pixel too")
-    log.warning("%s; reading every pixel at each iteration instead, which is slower: raise --memory", complaint)
-    return "stream"
 
 
 def _start(sample: ColorTable, options: FitOptions, fixed: np.ndarray | None, threads: int, advance: Advance) -> Start:
@@ -238,6 +151,7 @@ def _start(sample: ColorTable, options: FitOptions, fixed: np.ndarray | None, th
             raise OptionError(f"init has means of shape {init.shape}; the image has {n_bands} bands")
         if complaint := odd_means(init, sample.space):
             raise OptionError(f"init {complaint}")
+        init = sample.space.coordinates_of(init)
     return seed_mixture(
         sample,
         options.n_components,
@@ -246,7 +160,7 @@ def _start(sample: ColorTable, options: FitOptions, fixed: np.ndarray | None, th
         ridge=None if isinstance(options.reg_covar, str) else options.reg_covar,
         matched=options.is_matched(n_bands),
         nearest=options.preset == "fidelity",
-        fixed=fixed,
+        fixed=None if fixed is None else sample.space.coordinates_of(fixed),
         tol=options.tol,
         seed=options.seed,
         threads=threads,

@@ -26,7 +26,7 @@ def palette_text(
     path : Path
     palette : ndarray of shape (K, 3), uint8
     mixture : Mixture or None
-        Whose means the JSON tells, colors in [0, 1] of the range of each band.
+        Whose means the JSON tells, as colors in [0, 1] of the range of each band.
     display : Display or None
         How these are shown, of which the JSON tells, too: bands from 1, and the stored samples that are black and white.
     counts : ndarray of shape (K,)
@@ -61,7 +61,7 @@ def _json(
     counts: np.ndarray,
     nodata: int | None,
 ) -> str:
-    means = mixture.means.tolist() if mixture else []
+    means = mixture.colors.tolist() if mixture else []
     colors = [
         {"index": label, "rgb": palette[label].tolist(), "mean": mean, "pixels": int(counts[label])}
         for label, mean in zip(labels.tolist(), means, strict=True)

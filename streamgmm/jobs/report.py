@@ -32,15 +32,15 @@ class Report:
     preset : {"picture", "segment", "fidelity"}, or None
         What the fit was for; None where nothing was fitted.
     ridge : list of float, or None
-        What was added to the variance of each band, colors in [0, 1].
+        What was added to the variance of each band, colors in [0, 1], or where the model is.
     n_components : int
         Components in the model; fewer than asked where colors were fewer, or components died.
     iterations : int
         Passes over the image, of k-means and EM; of minibatch EM, steps where it took any.
     converged : bool
     log_likelihood : list of float
-        Mean log-likelihood of a pixel in nats, colors in [0, 1], at each iteration (minibatch: of held-out pixels, at
-        each score; fidelity: of each pixel in its own component).
+        Mean log-likelihood of a pixel in nats, colors in [0, 1], or where the model is, at each iteration (minibatch: of
+        held-out pixels, at each score; fidelity: of each pixel in its own component).
     seconds, pixels : dict
         Wall seconds and pixels worked on in each phase; while seeding, colors of the sample.
     resumed : dict

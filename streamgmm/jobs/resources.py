@@ -130,9 +130,9 @@ class Resources:
         """Whether a label of each color fits, and as much again."""
         return self.spare >= 2 * LOOKUP_BYTES
 
-    def holds_table(self, n_colors: int, n_bands: int, n_pixels: int) -> bool:
-        """Whether a table of so many colors fits, beside the counters it is made from."""
-        return counter_bytes(n_bands, n_pixels) + table_bytes(n_colors, n_bands) <= self.spare
+    def holds_table(self, n_colors: int, n_bands: int, n_pixels: int, converted: bool = False) -> bool:
+        """Whether a table of so many colors fits, beside the counters it is made from, and in another space, too."""
+        return counter_bytes(n_bands, n_pixels) + table_bytes(n_colors, n_bands, converted) <= self.spare
 
     def _asked(self, pixel_bytes: int) -> int:
         return self.size * pixel_bytes if self.in_pixels else self.size

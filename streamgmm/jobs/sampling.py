@@ -11,7 +11,7 @@ from ..errors import ModelError, OptionError
 from ..model.colors import ColorTable
 from ..model.coreset import weighted_quantiles
 from ..model.mixture import Mixture
-from ..model.space import BY_TYPE, FAR, FLOAT_STEP, PEAK, Ranges, SampleSpace
+from ..model.space import FAR, FLOAT_STEP, PEAK, Ranges, SampleSpace
 from ..options import FitOptions
 from .clock import Advance, unseen
 from .passes.blocks import Block
@@ -52,8 +52,9 @@ class Sample(NamedTuple):
     weights: np.ndarray
 
     def table(self, space: SampleSpace, dtype: np.dtype) -> ColorTable:
-        """Return the colors, of which none is far off."""
-        return near_colors(ColorTable.of(space.forward(self.pixels, dtype), self.weights, space))
+        """Return the colors, of which none is far off, where mixtures are."""
+        near = near_colors(ColorTable.of(space.forward(self.pixels, dtype), self.weights, space))
+        return ColorTable.of(near.converted().colors, near.counts, space) if space.converts else near
 
 
 def near_colors(table: ColorTable) -> ColorTable:
@@ -102,37 +103,44 @@ def draw(session: Session, size: int, seed: int, chosen: Sequence[Block], advanc
 
 
 def known_space(session: Session, options: FitOptions) -> SampleSpace | None:
-    """Return what 0 and 1 stand for where no sample needs to tell; None where one does.
+    """Return what 0 and 1 stand for, and where distances are taken, where no sample needs to tell; None where one does.
 
     Raises
     ------
     ModelError
         Where the mixture to start from is for other samples.
     OptionError
-        Where the range that is given is not for such samples.
+        Where the range or the space that is given is not for such samples.
     """
-    blocks, name, given = session.blocks, session.name, options.range
+    blocks, name, given, by_type = session.blocks, session.name, options.range, SampleSpace(distances=options.space)
     if isinstance(options.init, Mixture):
         check_range(session, options.init)
         if options.init.n_bands != blocks.n_bands:
             raise OptionError(f"init has means of shape {options.init.means.shape}; the image has {blocks.n_bands} bands")
         if given != "auto":
             raise OptionError(f"{name}: range is given; that of the mixture to start from is taken")
+        if options.space not in ("rgb", options.init.space.distances):
+            raise OptionError(f"{name}: space is given; that of the mixture to start from is taken")
         return options.init.space
+    if not by_type.is_of(blocks.n_bands):
+        raise OptionError(
+            f"{name}: {blocks.n_bands} bands; space {options.space} is of red, green and blue, or of gray: choose three with "
+            "--bands"
+        )
     if blocks.dtype == np.uint8:
         if not isinstance(given, str):
             raise OptionError(f"{name}: range is given; 8-bit samples have that of their type, 0 to 255")
-        return BY_TYPE
+        return by_type
     if isinstance(given, str):
         if given == "auto" and options.fix is None:
             return None
         if blocks.floating:
             raise OptionError(f"{name}: range is type; samples are floats, or wider than 16 bits: use auto, or LOW,HIGH")
-        return BY_TYPE
+        return by_type
     ranges = given * blocks.n_bands if len(given) == 1 else given
     if len(ranges) != blocks.n_bands:
         raise OptionError(f"{name}: range is given for {len(ranges)} bands; the image has {blocks.n_bands}")
-    return SampleSpace(ranges, None if blocks.floating else blocks.units)
+    return SampleSpace(ranges, None if blocks.floating else blocks.units, options.space)
 
 
 def odd_means(means: np.ndarray, space: SampleSpace) -> str | None:
@@ -159,7 +167,7 @@ def check_range(session: Session, mixture: Mixture) -> None:
         raise ModelError(
             f"{session.name}: samples are {kinds[floating]}; the model is for {kinds[not floating]}, fit one to such images"
         )
-    complaint = odd_means(mixture.means, mixture.space) if mixture.space.range is None else None
+    complaint = odd_means(mixture.colors, mixture.space) if mixture.space.range is None else None
     if complaint:
         raise ModelError(f"{session.name}: the model {complaint}")
 

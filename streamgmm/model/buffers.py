@@ -1,11 +1,12 @@
 """Pixels, mixtures and buffers in the form the kernels take."""
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .mixture import Mixture
+if TYPE_CHECKING:
+    from .mixture import Mixture
 
 # Pixels a block: 256 float32 are 1 KiB a row, so 16 components stay in the first-level cache. Blocks of 128 and 512 pixels
 # are within the noise of it.
@@ -50,7 +51,7 @@ class Scratch(NamedTuple):
     root: np.ndarray | None  # (S, T, T, TILE * TILE) float32
 
 
-def model_of(mixture: Mixture, dtype: np.dtype) -> Model:
+def model_of(mixture: "Mixture", dtype: np.dtype) -> Model:
     """Round a mixture to the form the kernels take for samples of a type."""
     roots = mixture.whitening_roots()
     log_roots = np.log2(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)

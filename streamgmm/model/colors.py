@@ -21,7 +21,7 @@ class ColorTable:
     Attributes
     ----------
     colors : ndarray of shape (n, D), uint8, uint16, or float32 in [0, 1]
-        Distinct colors, in sample units.
+        Distinct colors, in sample units; or float32, where they are in the space that distances are taken in.
     counts : ndarray of shape (n,), float64
         How often each occurs: whole numbers, exact up to 2^53.
     space : SampleSpace
@@ -67,6 +67,15 @@ class ColorTable:
         """Return the table of pixels of ``factor`` times the weight."""
         return replace(self, counts=self.counts * factor)
 
+    def converted(self) -> "ColorTable":
+        """Return the table of the same colors, in the same order, where mixtures are: what they are fitted to."""
+        return replace(self, colors=self.space.coordinates(self.colors)) if self.space.converts else self
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether all colors are apart where mixtures are: in other spaces, those beyond 0 or 1 are not."""
+        return not self.space.converts or len(ColorTable.of(self.converted().colors)) == len(self)
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return what :meth:`from_arrays` takes."""
         return {"colors": self.colors, "counts": self.counts}
@@ -78,7 +87,7 @@ class ColorTable:
 
     @property
     def values(self) -> np.ndarray:
-        """The colors in [0, 1], shape (n, D), float64."""
+        """The colors in [0, 1], or where they are in another space, shape (n, D), float64."""
         return self.space.colors(self.colors)
 
     @property

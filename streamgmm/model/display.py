@@ -82,11 +82,11 @@ class Display:
         by_type = shown == "type" or high == low or (high - low) / PEAK >= USED
         if by_type and not space.floating:
             return cls(space, bands, 0.0, float(PEAK), (gain, zero))
-        return cls(space, bands, low, high, (gain, zero))._with_room(mixture.means)
+        return cls(space, bands, low, high, (gain, zero))._with_room(mixture.colors)
 
-    def _with_room(self, means: np.ndarray) -> "Display":
+    def _with_room(self, colors: np.ndarray) -> "Display":
         """Return the range with room for those colors that lie outside of it, but not far off."""
-        shown = self._shown(means) / WHITE
+        shown = self._shown(colors) / WHITE
         below, above = shown[(shown < 0) & (shown >= -MORE)], shown[(shown > 1) & (shown <= 1 + MORE)]
         half = self.high / 2 - self.low / 2
         with np.errstate(over="ignore"):  # a range may be all that floats hold
@@ -114,9 +114,9 @@ class Display:
         """Whether every band is shown."""
         return set(self.bands) == set(range(n_bands))
 
-    def levels(self, means: np.ndarray) -> np.ndarray:
+    def levels(self, colors: np.ndarray) -> np.ndarray:
         """Return colors (K, D) in [0, 1] as they are shown, in [0, 255], not rounded: shape (K, 3)."""
-        return np.clip(self._shown(means), 0, WHITE)
+        return np.clip(self._shown(colors), 0, WHITE)
 
     def scale(self, dtype: np.dtype) -> Scale:
         """Return how samples, as kernels take them, are shown."""
@@ -131,7 +131,7 @@ class Display:
         black, step = black.clip(-MOST, MOST).astype(np.float32), step.clip(LEAST, MOST).astype(np.float32)
         return Scale(self.bands, tuple(black), tuple(np.float32(WHITE) * step), tuple(1 / step))
 
-    def _shown(self, means: np.ndarray) -> np.ndarray:
+    def _shown(self, colors: np.ndarray) -> np.ndarray:
         """Return colors (K, D) in [0, 1] as they are shown, not clipped."""
         bands = list(self.bands)
         if self.space.floating:
@@ -140,10 +140,10 @@ class Display:
                 gain, offset = length / whole, (low - self.low / 2) / whole
             gain, offset = np.minimum(gain, HUGE), offset.clip(-HUGE, HUGE)
         else:
-            scale, zero = (np.broadcast_to(ends(np.uint16), means.shape[1]) for ends in (self.space.scale, self.space.zero))
+            scale, zero = (np.broadcast_to(ends(np.uint16), colors.shape[1]) for ends in (self.space.scale, self.space.zero))
             whole = self.high - self.low or 1.0
             gain, offset = scale[bands] / whole, (zero[bands] - self.low) / whole
-        return WHITE * gain * means[:, bands] + WHITE * offset
+        return WHITE * gain * colors[:, bands] + WHITE * offset
 
     def _halves(self) -> tuple[np.ndarray, np.ndarray, float]:
         """Return half of what floats are 0, half of how far it is to 1, and of how far it is from black to white.

@@ -22,9 +22,9 @@ def counter_bytes(n_bands: int, n_pixels: int) -> int:
     return 256**n_bands * np.dtype(counter_dtype(n_pixels)).itemsize
 
 
-def table_bytes(n_colors: int, n_bands: int) -> int:
-    """Bytes of a table of so many colors with their counts, and with labels."""
-    return n_colors * (n_bands + 8 + 1)
+def table_bytes(n_colors: int, n_bands: int, converted: bool = False) -> int:
+    """Bytes of a table of so many colors with their counts, and with labels; and with coordinates in another space."""
+    return n_colors * (n_bands + 8 + 1 + 4 * n_bands * converted)
 
 
 def scratch_bytes(n_components: int, n_bands: int, threads: int) -> int:

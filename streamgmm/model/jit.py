@@ -112,6 +112,20 @@ def entry(function):
     return functools.partial(_call, shared(function))
 
 
+def plain_kernel(function):
+    """Compile a serial loop into the plain entries that call it."""
+    return _compiled(function, error_model="numpy", forceinline=True)
+
+
+def plain_entry(function):
+    """Compile a serial loop that Python calls, in any thread, of which no arithmetic is reordered or fused.
+
+    A pixel gets the same bits in a vector and in the rest of a loop, and so in any part of an image, and on any processor. For
+    other kernels to do so, blocks are filled up.
+    """
+    return functools.partial(_call, _compiled(function, error_model="numpy"))
+
+
 class ParallelKernel:
     """A loop over ``prange`` that Python calls, compiled twice: in parallel, and serial for code already in a thread pool.
 

@@ -1,5 +1,8 @@
 """From pixels to labels: classified by a mixture, or looked up."""
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 
 from . import kernels
@@ -9,6 +12,8 @@ from .mixture import Mixture
 
 # Colors that are labeled or looked up at once, where all of them would take hundreds of MiB.
 COLORS = 1 << 20
+# Pixels that one of many threads brings to another space at once: float32 of a large tile would take four times its memory.
+PART = 1 << 16
 
 
 def classify(pixels: np.ndarray, mixture: Mixture, threads: int = 1) -> np.ndarray:
@@ -28,16 +33,21 @@ def classify(pixels: np.ndarray, mixture: Mixture, threads: int = 1) -> np.ndarr
     ndarray of shape (...), uint8 or uint16
         Labels in [0, K); the first of equals.
     """
-    flat = as_pixels(pixels)
+    labels = np.empty(math.prod(pixels.shape[:-1]), label_dtype(mixture.n_components))
+    for place, flat in _in_parts(pixels, mixture, PART if threads == 1 else COLORS):
+        _classify(flat, mixture, threads, labels[place])
+    return labels.reshape(pixels.shape[:-1])
+
+
+def _classify(flat: np.ndarray, mixture: Mixture, threads: int, labels: np.ndarray) -> None:
+    """Label pixels (n, D) that are where the mixture is."""
     model, bands = model_of(mixture, flat.dtype), bands_of(mixture.n_bands)
     n_components, n_bands = mixture.means.shape
-    labels = np.empty(len(flat), label_dtype(n_components))
     scratch = None
     for bounds in launches(len(flat), n_components, n_bands, threads > 1):
         if scratch is None:
             scratch = scratch_for(len(bounds) - 1, n_components, n_bands)
         kernels.label(threads, flat, bounds, model, bands, scratch, labels)
-    return labels.reshape(pixels.shape[:-1])
 
 
 def confidence(pixels: np.ndarray, mixture: Mixture) -> np.ndarray:
@@ -54,12 +64,19 @@ def confidence(pixels: np.ndarray, mixture: Mixture) -> np.ndarray:
     -------
     ndarray of shape (...), uint8
     """
-    flat = as_pixels(pixels)
-    model, bands = model_of(mixture, flat.dtype), bands_of(mixture.n_bands)
-    largest = np.empty(len(flat), np.uint8)
-    scratch = scratch_for(1, *mixture.means.shape)
-    kernels.confidence(flat, model, bands, scratch, largest)
+    bands, scratch = bands_of(mixture.n_bands), scratch_for(1, *mixture.means.shape)
+    largest = np.empty(math.prod(pixels.shape[:-1]), np.uint8)
+    for place, flat in _in_parts(pixels, mixture, PART):
+        kernels.confidence(flat, model_of(mixture, flat.dtype), bands, scratch, largest[place])
     return largest.reshape(pixels.shape[:-1])
+
+
+def _in_parts(pixels: np.ndarray, mixture: Mixture, most: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield pixels (n, D) where the mixture is, and their places: all at once where that is where they are, else in parts."""
+    flat, space = as_pixels(pixels), mixture.space
+    for first in range(0, len(flat), most if space.converts else max(1, len(flat))):
+        place = slice(first, first + most) if space.converts else slice(None)
+        yield place, as_pixels(space.coordinates(flat[place]))
 
 
 class LookupTable:

@@ -19,20 +19,21 @@ FORMAT, VERSION = "streamgmm mixture", 1
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A mixture of K Gaussians over colors of D bands in [0, 1].
+    """A mixture of K Gaussians over colors of D bands in [0, 1], or where these are in another space.
 
     Attributes
     ----------
     weights : ndarray of shape (K,), float64
         Share of each component, >= 0, summing to 1.
     means : ndarray of shape (K, D), float64
-        Means, in [0, 1].
+        Means, in [0, 1]; or of linear light, CIE Lab divided by 100, or Oklab with a and b doubled, where
+        ``space.distances`` says so. As colors in [0, 1], they are ``colors``.
     covariances : ndarray, float64
         Shape (K, D, D) for ``full``, (D, D) for ``tied``, (K, D) for ``diag``, (K,) for ``spherical``: scikit-learn's shapes;
         () for ``isotropic``, one variance for all components and bands.
     covariance_type : {"full", "tied", "diag", "spherical", "isotropic"}
     space : SampleSpace
-        What samples mean: which values are 0 and 1.
+        What samples mean: which values are 0 and 1, and where distances of their colors are taken.
     fixed : ndarray of shape (K,), bool
         Components whose means were given, and stay; none by default.
 
@@ -78,6 +79,8 @@ class Mixture:
         object.__setattr__(self, "fixed", np.broadcast_to(np.asarray(self.fixed, bool), n_components))
         if self.space.range is not None and len(self.space.range) != n_bands:
             raise ModelError(f"range is {self.space.range}; expected one for each of {n_bands} bands")
+        if not self.space.is_of(n_bands):
+            raise ModelError(f"space is {self.space.distances}, of 1 or 3 bands; the means have {n_bands}")
         if not all(np.isfinite(a).all() for a in (self.weights, self.means, self.covariances)):
             raise ModelError("weights, means or covariances hold a number that is not finite")
         if self.weights.min() < 0 or abs(self.weights.sum() - 1) > 1e-6:
@@ -113,6 +116,11 @@ class Mixture:
     def n_bands(self) -> int:
         """Number of bands D."""
         return self.means.shape[1]
+
+    @cached_property
+    def colors(self) -> np.ndarray:
+        """The means as colors in [0, 1], shape (K, D); of other spaces some may lie outside."""
+        return self.space.colors_of(self.means)
 
     @cached_property
     def full_covariances(self) -> np.ndarray:
@@ -184,6 +192,7 @@ class Mixture:
             "bands": self.n_bands,
             "covariances": self.covariance_type,
             "range": _told(self.space.range),
+            "space": self.space.distances,
             "weights": [round(weight, 6) for weight in self.weights.tolist()],
         }
 

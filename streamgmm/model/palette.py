@@ -31,7 +31,7 @@ def palette_of(mixture: Mixture, display: Display | None = None) -> np.ndarray:
         How it is shown.
     """
     display = display or Display.of(mixture)
-    return distinct(display.levels(mixture.means), precedence(mixture), display.gray)
+    return distinct(display.levels(mixture.colors), precedence(mixture), display.gray)
 
 
 def precedence(mixture: Mixture) -> np.ndarray:

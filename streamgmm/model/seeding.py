@@ -14,6 +14,7 @@ from .kmeans import LLOYD, clusters, mixture_of, palette_ridge, plus_plus, resee
 from .mixture import Mixture
 from .relocation import relocated
 from .search import search
+from .space import LEVEL
 from .statistics import Statistics
 
 # Starts that are tried, and the iterations of EM each gets before the best goes on.
@@ -41,6 +42,7 @@ class Start(NamedTuple):
 def noise_floor(sample: ColorTable) -> np.ndarray:
     """Return the variance that rounding to levels adds to samples, level^2 / 12 (Sheppard 1898), shape (D,)."""
     floor = sample.step**2 / 12 if np.issubdtype(sample.colors.dtype, np.integer) else FLOAT_NOISE
+    floor = LEVEL**2 / 12 if sample.space.converts else floor  # palettes have 8 bits
     return np.broadcast_to(floor, sample.colors.shape[1])
 
 
@@ -92,22 +94,17 @@ def seed_mixture(
     n_components = len(fixed) + min(n_components - len(fixed), len(sample))
 
     def added(clustered: Statistics) -> np.ndarray:
-        if ridge is not None:
-            return np.full(len(floor), float(ridge))
-        return palette_ridge(clustered, floor) if matched else floor
+        own = palette_ridge(clustered, floor) if matched else floor
+        return own if ridge is None else np.full(len(floor), float(ridge))
 
     if not isinstance(init, str):
-        start = init if isinstance(init, Mixture) else around(sample, init, covariance_type, floor)
-        variances = added(clusters(_passing_over(sample, threads, advance), start, 1).statistics)
+        given = init if isinstance(init, Mixture) else around(sample, init, covariance_type, floor)
+        variances = added(clusters(_passing_over(sample, threads, advance), given, 1).statistics)
         return Start(init if isinstance(init, Mixture) else around(sample, init, covariance_type, variances), variances)
     searched = sample if matched else _thinned(sample, n_components, seed)
     passes = _passes(searched, n_components)
     accumulate = _passing_over(searched, threads if matched or passes < LONG else 1, advance)
-
-    def drawn(number: int) -> Mixture:
-        means = _drawn(searched, fixed, n_components, init, np.random.default_rng([seed, number]))
-        return around(searched, means, covariance_type, floor).standing(np.arange(len(fixed)))
-
+    drawn = partial(_drawn, searched, fixed, n_components, covariance_type, init, floor, seed)
     moving = np.random.default_rng([seed, STARTS])
     if nearest:
         found = relocated(accumulate, clusters(accumulate, drawn(0)), passes=passes, generator=moving)
@@ -179,15 +176,25 @@ def on_all_pixels(accumulate: Accumulate, start: Start, floor: np.ndarray, most:
     return Start(mixture_of(found.statistics, found.hard, start.mixture, ridge), ridge), found.passes
 
 
-def _drawn(sample: ColorTable, fixed: np.ndarray, n_components: int, init: Init, generator: np.random.Generator) -> np.ndarray:
-    """Draw means beside those that are given, and return all, shape (K, D)."""
-    n_more = n_components - len(fixed)
+def _drawn(
+    sample: ColorTable,
+    fixed: np.ndarray,
+    n_components: int,
+    covariance_type: CovarianceType,
+    init: Init,
+    ridge: np.ndarray,
+    seed: int,
+    number: int,
+) -> Mixture:
+    """Draw means beside those that are given, and return equal components around all."""
+    n_more, generator = n_components - len(fixed), np.random.default_rng([seed, number])
     if init == "random":
         share = sample.counts / sample.n_pixels
         drawn = sample.values[generator.choice(len(sample), n_more, replace=False, p=share)]
     else:
         drawn = plus_plus(sample, fixed, n_more, generator)
-    return np.concatenate([fixed, drawn])
+    means = np.concatenate([fixed, drawn])
+    return around(sample, means, covariance_type, ridge).standing(np.arange(len(fixed)))
 
 
 def around(sample: ColorTable, means: np.ndarray, covariance_type: CovarianceType, ridge: np.ndarray) -> Mixture:

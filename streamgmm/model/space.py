@@ -1,28 +1,34 @@
 """What samples mean: which values are 0 and 1, how far neighboring values are apart, and what a model stores of it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ..errors import ModelError
+from ..options import Space
+from .coordinates import to_colors, to_coordinates
 
 # Floats have no levels: for the purposes of a mixture they are told apart down to this part of their range.
 FLOAT_STEP = 2.0**-20
 # Samples that are farther than so many ranges from their range are none that were measured: -1e10 among heights, or 3e38.
 # They are brought so near, which keeps squares and sums of float32 finite, and no mixture is fitted to them.
 FAR = 1024.0
+# In other spaces than that of samples: the distance of neighboring grays of 8 bits, on average, because palettes have so many;
+# and what is told apart, which is less: the nearest neighbors among colors of 8 bits are 0.02 to 0.17 of a level apart.
+LEVEL, LEAST_STEP = 1 / 255, 2.0**-12
 # Samples that are scaled at once: float64 of a large tile would take twice its memory, several times.
 PART = 1 << 14
 # The largest sample of the integers that have a range: their ranges are told of 16-bit samples.
 PEAK = 65_535
 
+SPACES: tuple[str, ...] = get_args(Space)
 Ranges = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class SampleSpace:
-    """The way from samples to colors in [0, 1], in which mixtures are, and back.
+    """The way from samples to colors in [0, 1], and to the coordinates in which mixtures are, and back.
 
     Kernels take uint8, uint16 or float32. Integers of up to 16 bits stay as they are, and mixtures are brought to them. Floats,
     and wider integers, become float32, of which 0 and 1 are the ends of their range.
@@ -34,15 +40,19 @@ class SampleSpace:
         where these are the ends of their type, as of 8-bit samples always.
     units : (gain, zero), or None
         Of integers with a range: ``gain * stored + zero`` is the 16-bit sample that an image is read as. None of floats.
+    distances : {"rgb", "linear", "lab", "oklab"}
+        Where distances are taken, which is where mixtures are: colors are taken for sRGB in [0, 1], and become linear light,
+        CIE Lab divided by 100, or Oklab with a and b doubled. With ``rgb`` they stay as they are, also outside of [0, 1].
 
     Raises
     ------
     ModelError
-        Where a range is not two finite numbers, the least first, or units are none.
+        Where a range is not two finite numbers, the least first, units are none, or distances are taken nowhere known.
     """
 
     range: Ranges | None = None
     units: tuple[float, float] | None = None
+    distances: Space = "rgb"
 
     def __post_init__(self):
         if self.range is not None:
@@ -55,11 +65,22 @@ class SampleSpace:
             if not (0 < gain < np.inf and np.isfinite(zero)):
                 raise ModelError(f"units are {self.units}; expected a gain above 0 and the sample that is 0, both finite")
             object.__setattr__(self, "units", (gain, zero))
+        if self.distances not in SPACES:
+            raise ModelError(f"space is {self.distances!r}; use one of {', '.join(SPACES)}")
 
     @property
     def floating(self) -> bool:
         """Whether it is that of floats, or of integers of more than 16 bits."""
         return self.range is not None and self.units is None
+
+    @property
+    def converts(self) -> bool:
+        """Whether mixtures are elsewhere than samples."""
+        return self.distances != "rgb"
+
+    def is_of(self, n_bands: int) -> bool:
+        """Whether colors of so many bands have a place there: Lab and Oklab are of red, green and blue, or of gray."""
+        return n_bands in (1, 3) or self.distances in ("rgb", "linear")
 
     def forward(self, samples: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Bring samples, as an image has them, to the type that kernels take: 8-bit 255 to 16-bit 65,535, floats to [0, 1].
@@ -113,7 +134,9 @@ class SampleSpace:
         return (np.asarray(self.range)[:, 0] * gain + zero) * (np.iinfo(dtype).max / PEAK)
 
     def step(self, dtype: Any) -> np.ndarray:
-        """Return the distance of neighboring samples, colors in [0, 1]; of floats what is told apart."""
+        """Return the distance of neighboring samples where mixtures are; of floats and in other spaces what is told apart."""
+        if self.converts:
+            return np.asarray(LEAST_STEP)
         if not np.issubdtype(dtype, np.integer):
             return np.asarray(FLOAT_STEP)
         return (1.0 if self.units is None else self.units[0]) / self.scale(dtype)
@@ -126,12 +149,30 @@ class SampleSpace:
         """Return colors in [0, 1] as samples of a type that kernels take, not rounded, float64."""
         return means * self.scale(dtype) + self.zero(dtype)
 
+    def coordinates(self, samples: np.ndarray) -> np.ndarray:
+        """Bring samples (..., D), as kernels take them, to where mixtures are: float32, of colors that are clipped to [0, 1].
+
+        With ``rgb`` that is where they are: they are returned themselves.
+        """
+        if not self.converts:
+            return samples
+        return to_coordinates(samples, self.zero(samples.dtype), self.scale(samples.dtype), self.distances)
+
+    def coordinates_of(self, colors: np.ndarray) -> np.ndarray:
+        """Bring colors (K, D) in [0, 1] to where mixtures are, float64, to the precision of samples."""
+        return self.coordinates(colors.astype(np.float32)).astype(np.float64) if self.converts else colors
+
+    def colors_of(self, means: np.ndarray) -> np.ndarray:
+        """Return the colors (K, D) at means of a mixture, float64: not clipped, as some are none that can be shown."""
+        return to_colors(means, self.distances) if self.converts else means
+
     def to_dict(self) -> dict[str, Any]:
         """Return the space as it stands in a model file."""
         return {
             "samples": "scaled to [0, 1]",
             "range": self.range and [list(ends) for ends in self.range],
             "units": self.units and list(self.units),
+            "space": self.distances,
         }
 
     @classmethod
@@ -140,7 +181,7 @@ class SampleSpace:
         ranges = fields.get("range")
         if ranges is not None and np.ndim(ranges) == 1:
             ranges = [ranges] * len(fields["means"][0])
-        return cls(ranges, fields.get("units"))
+        return cls(ranges, fields.get("units"), fields.get("space", "rgb"))
 
 
 def as_type(samples: np.ndarray, dtype: np.dtype) -> np.ndarray:

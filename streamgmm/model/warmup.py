@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from ..options import Space
 from . import kernels
 from .buffers import SMALL_LABELS
 from .centroids import color_sums
@@ -19,13 +20,21 @@ from .kmeans import plus_plus
 from .labels import LookupTable, classify, confidence
 from .mixture import Mixture
 from .similarity import SIDE
+from .space import SampleSpace
 from .statistics import accumulate
 
 log = logging.getLogger(__name__)
 
 
 def compile_kernels(
-    dtype: np.dtype, n_bands: int, n_components: int, threads: int, *, table: bool, confident: bool = False
+    dtype: np.dtype,
+    n_bands: int,
+    n_components: int,
+    threads: int,
+    *,
+    table: bool,
+    confident: bool = False,
+    space: Space = "rgb",
 ) -> None:
     """Compile the kernels for images of some type, or load them from where they are kept: 9 seconds the first time, 0.2 after.
 
@@ -42,8 +51,10 @@ def compile_kernels(
         Whether the job works on a color table, too.
     confident : bool
         Whether the confidence image is written, too.
+    space : {"rgb", "linear", "lab", "oklab"}
+        Where distances are taken.
     """
-    _ahead(partial(_call_all, np.dtype(dtype), n_bands, n_components, threads, table, confident))
+    _ahead(partial(_call_all, np.dtype(dtype), n_bands, n_components, threads, table, confident, space))
 
 
 def compile_comparison() -> None:
@@ -71,16 +82,19 @@ def warm_up() -> None:
         for dtype in (np.uint8, np.uint16, np.float32):
             for table in {False, has_table(dtype, n_bands)}:
                 compile_kernels(np.dtype(dtype), n_bands, 2, 2, table=table, confident=True)
+            compile_kernels(np.dtype(dtype), n_bands, 2, 2, table=False, space="linear")  # one kernel is for all spaces
     compile_comparison()
 
 
-def _call_all(dtype: np.dtype, n_bands: int, n_components: int, threads: int, table: bool, confident: bool) -> None:
-    pixel = np.zeros((1, n_bands), dtype)
+def _call_all(
+    dtype: np.dtype, n_bands: int, n_components: int, threads: int, table: bool, confident: bool, distances: Space
+) -> None:
+    pixel, space = np.zeros((1, n_bands), dtype), SampleSpace(distances=distances)
     n_alike = min(n_components, SMALL_LABELS + 1)
-    mixture = Mixture(np.full(n_alike, 1 / n_alike), np.zeros((n_alike, n_bands)), np.ones((n_alike, n_bands)), "diag")
+    mixture = Mixture.alike(np.zeros((n_alike, n_bands)), np.eye(n_bands), "diag", space=space)
     plus_plus(ColorTable(pixel, np.ones(1)), np.zeros((1, n_bands)), 1, np.random.default_rng(0))
     for n_threads in {1, threads}:
-        accumulate(pixel, mixture, threads=n_threads)
+        accumulate(space.coordinates(pixel), mixture, threads=n_threads)
         labels = classify(pixel, mixture, n_threads)
     distortion(pixel, labels, np.zeros((n_alike, 3), np.uint8), Display.of(mixture))
     color_sums(pixel, labels, n_alike, Display.of(mixture))

@@ -1,6 +1,6 @@
 """Every option once: its name, type, default, allowed values and a line of help; commands and functions are made from these."""
 
-from .fit import MAX_COMPONENTS, PICTURE_BANDS, CovarianceType, FitOptions, Method, Preset, Sort
+from .fit import MAX_COMPONENTS, PICTURE_BANDS, CovarianceType, FitOptions, Method, Preset, Sort, Space
 from .image import ClassMapOptions, ImageOptions, ReadOptions
 from .output import (
     COMPRESSION_LEVELS,

@@ -14,6 +14,7 @@ CovarianceType = Literal["full", "tied", "diag", "spherical", "isotropic"]
 Method = Literal["auto", "exact", "stream", "minibatch"]
 Preset = Literal["picture", "segment", "fidelity"]
 Sort = Literal["weight", "luminance", "hue"]
+Space = Literal["rgb", "linear", "lab", "oklab"]
 
 MAX_COMPONENTS = 65_535
 PICTURE_BANDS = 3
@@ -45,6 +46,7 @@ class FitOptions(Options):
     range: "str | tuple[tuple[float, float], ...]" = option(
         "auto", "Samples that are 0 and 1: auto, type, or LOW,HIGH for all bands or for each.", metavar="LOW,HIGH[;...]"
     )
+    space: Space = option("rgb", "Where distances are taken: rgb, linear (light), lab or oklab.", metavar="SPACE")
     max_iter: int = option(100, "Passes over the pixels at the most.", least=1)
     tol: float = option(1e-4, "Converged when an iteration gains less, in nats per pixel.", least=0)
     reg_covar: "float | str" = option("auto", "Added to variances of colors in [0, 1]: auto or a number.", metavar="VARIANCE")

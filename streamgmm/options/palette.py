@@ -49,6 +49,8 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
             )
         if self.keep_values and self.fix is not None:
             raise OptionError("keep-values and fix exclude each other: colors are those of the class map; choose one")
+        if self.keep_values and self.space != "rgb":
+            raise OptionError("keep-values and space exclude each other: nothing is fitted; choose one")
         if self.palette_in is None:
             return
         chosen = {
@@ -56,6 +58,7 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
             "preset": self.preset is not None,
             "fix": self.fix is not None,
             "range": self.range not in ("auto", "type"),
+            "space": self.space != "rgb",
             "palette": self.palette != "means",
             "sort": self.sort != "weight",
             "keep-values": self.keep_values,

@@ -611,6 +611,7 @@ VALUES = {
     "init": '"random"',
     "preset": '"segment"',
     "range": '"auto"',  # others are for other samples
+    "space": '"oklab"',
     "max-iter": "20",
     "tol": "1e-3",
     "reg-covar": "1e-4",

@@ -202,6 +202,7 @@ FIT_OPTIONS = {
     "--reg-covar 0.01": {"reg_covar": 0.01},
     "--seed 7 --init random --max-iter 1": {"seed": 7, "init": "random", "max_iter": 1},
     "--sort hue": {"sort": "hue"},
+    "--space oklab": {"space": "oklab"},
     "--chunk-size 1MiB": {"chunk_size": "1MiB"},
     "--chunk-size 1Mpx": {"chunk_size": "1Mpx"},
     "--threads 2": {"threads": 2},

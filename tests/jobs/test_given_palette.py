@@ -263,3 +263,5 @@ def test_a_batch_gives_all_the_same_palette(palette, tmp_path, capsys, monkeypat
         assert "palette-in excludes shared-palette and model" in capsys.readouterr().err
     assert leave("batch", *options[:-4], "--sort", "hue", "--model", "model.json") == 2
     assert "sort and model exclude each other" in capsys.readouterr().err
+    assert leave("batch", *options[:-4], "--space", "lab", "--model", "model.json") == 2
+    assert "space and model exclude each other" in capsys.readouterr().err

@@ -202,6 +202,9 @@ def test_a_table_fits_beside_its_counters_to_the_byte(n_colors):
     size = counter_bytes(3, 2**26) + table_bytes(n_colors, 3)
     assert resources_of("64MiB", 2, NEEDED + size).holds_table(n_colors, 3, 2**26)
     assert not resources_of("64MiB", 2, NEEDED + size - 1).holds_table(n_colors, 3, 2**26)
+    more = 3 * 4 * n_colors  # float32 in another space
+    assert resources_of("64MiB", 2, NEEDED + size + more).holds_table(n_colors, 3, 2**26, converted=True)
+    assert not resources_of("64MiB", 2, NEEDED + size + more - 1).holds_table(n_colors, 3, 2**26, converted=True)
 
 
 @given(MEMORY, THREADS, st.sampled_from(["1px", "64MiB", "4Mpx", "1TiB", "1Gpx"]), st.sampled_from([1, 3, 6, 32]))

@@ -33,6 +33,23 @@ def test_codes_interleave_the_bits_of_the_bands(n_bands):
     np.testing.assert_array_equal(sum(codes[band][colors[:, band]] for band in range(n_bands)), codes_of(colors))
 
 
+def test_a_table_is_converted_in_its_order(photo):
+    table = ColorTable.of(photo[::8, ::8].reshape(-1, 3), space=SampleSpace(distances="lab"))
+    found = table.converted()
+    np.testing.assert_allclose(found.colors, naive.lab(table.colors / 255) / 100, atol=2e-7)
+    assert (found.counts is table.counts, found.space, found.colors.dtype) == (True, table.space, np.float32)
+    np.testing.assert_array_equal(found.values, found.colors)
+    as_it_is = ColorTable.of(photo[0])
+    assert as_it_is.converted() is as_it_is
+
+
+def test_colors_beyond_the_range_are_not_apart_in_another_space():
+    floats = np.array([[0.2], [1.5], [2.0]], np.float32)
+    for space, apart in (("rgb", True), ("lab", False)):
+        assert ColorTable(floats, np.ones(3), SampleSpace(((0, 1),), distances=space)).is_apart == apart
+    assert ColorTable(floats[:2], np.ones(2), SampleSpace(((0, 1),), distances="lab")).is_apart
+
+
 @pytest.mark.parametrize("n_bands", [1, 2])
 def test_each_color_has_a_code_of_its_own(n_bands):
     codes = color_codes(n_bands)

@@ -1,5 +1,7 @@
 """The bytes that are foretold are those of the arrays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from streamgmm.model.buffers import SLICE, launches, n_moments, scratch_for, sli
 from streamgmm.model.colors import ColorCounter, ColorTable, has_table
 from streamgmm.model.footprint import LOOKUP_BYTES, TABLE_BANDS, counter_bytes, counter_dtype, scratch_bytes, table_bytes
 from streamgmm.model.labels import LookupTable, classify
+from streamgmm.model.space import SampleSpace
 
 from ..conftest import random_mixture, random_pixels
 
@@ -29,6 +32,9 @@ def test_tables_take_what_they_should(n_bands):
     table = ColorTable.of(random_pixels(mixture, 500, np.uint8))
     arrays = table.colors, table.counts, classify(table.colors, mixture)
     assert table_bytes(len(table), n_bands) == sum(array.nbytes for array in arrays)
+    converted = replace(table, space=SampleSpace(distances="linear")).converted()
+    assert table_bytes(len(table), n_bands, True) == sum(array.nbytes for array in (*arrays, converted.colors))
+    assert converted.counts is table.counts
 
 
 def test_a_lookup_table_takes_what_it_should():

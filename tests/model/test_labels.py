@@ -1,10 +1,13 @@
 """Labels are those of the largest responsibility, however they are come by."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
 
 from streamgmm.model import buffers
+from streamgmm.model import labels as labels_module
 from streamgmm.model.buffers import BLOCK, SLICE
 from streamgmm.model.colors import ColorTable
 from streamgmm.model.em import maximization
@@ -12,10 +15,11 @@ from streamgmm.model.kmeans import plus_plus
 from streamgmm.model.labels import LookupTable, classify, confidence
 from streamgmm.model.mixture import COVARIANCE_TYPES, Mixture
 from streamgmm.model.seeding import around
+from streamgmm.model.space import SampleSpace
 from streamgmm.model.statistics import accumulate
 
 from .. import naive
-from ..conftest import colors, parts, random_mixture, random_pixels, shared_file
+from ..conftest import colors, parts, random_mixture, random_pixels, samples, shared_file
 
 # Labels are compared by how far they are from the best, in nats.
 LABEL_TOLERANCE = 1e-4
@@ -40,6 +44,26 @@ def test_classify_equals_its_naive_twin(covariance_type, n_bands, dtype):
     mixture = random_mixture(5, n_bands, covariance_type)
     pixels = random_pixels(mixture, 777, dtype)
     assert_best_labels(classify(pixels, mixture), pixels, mixture)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_samples_are_labeled_where_the_mixture_is(dtype, threads, monkeypatch):
+    """In parts that change nothing; and so is what tells how sure each is."""
+    range = ((0, 1),) * 3 if dtype == np.float32 else None
+    mixture = replace(random_mixture(5, 3), space=SampleSpace(range, distances="oklab"))
+    pixels = samples(np.random.default_rng(0).random((7, 111, 3)), dtype)
+    there = naive.oklab(colors(pixels.reshape(-1, 3)).astype(float)) * (1, 2, 2)
+    found, sure = classify(pixels, mixture, threads), confidence(pixels, mixture)
+    assert found.shape == sure.shape == (7, 111)
+    logp = naive.log_densities(there, parts(mixture))
+    chosen = np.take_along_axis(logp, found.reshape(-1, 1).astype(int), axis=1)[:, 0]
+    assert (chosen >= logp.max(axis=1) - 1e-3).all()
+    np.testing.assert_allclose(sure.ravel(), 255 * naive.responsibilities(there, parts(mixture)).max(axis=1), atol=0.6)
+    monkeypatch.setattr(labels_module, "PART", 50)
+    monkeypatch.setattr(labels_module, "COLORS", 70)
+    np.testing.assert_array_equal(classify(pixels, mixture, threads), found)
+    np.testing.assert_array_equal(confidence(pixels, mixture), sure)
 
 
 @pytest.mark.parametrize("n_bands", [3, 6, 9])

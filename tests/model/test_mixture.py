@@ -85,6 +85,7 @@ def test_info_is_for_a_person():
         "bands": 1,
         "covariances": "spherical",
         "range": None,
+        "space": "rgb",
         "weights": [0.333333, 0.666667],
     }
     assert replace(mixture, space=SampleSpace([(-1, 2)])).info()["range"] == "-1 to 2"

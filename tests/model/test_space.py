@@ -17,7 +17,7 @@ from streamgmm.model.em import fit_mixture, maximization
 from streamgmm.model.mixture import Mixture
 from streamgmm.model.palette import palette_of
 from streamgmm.model.seeding import around
-from streamgmm.model.space import BY_TYPE, FAR, FLOAT_STEP, SampleSpace
+from streamgmm.model.space import BY_TYPE, FAR, FLOAT_STEP, LEVEL, SampleSpace
 from streamgmm.model.statistics import accumulate
 
 from ..conftest import random_mixture, random_pixels
@@ -201,6 +201,69 @@ def test_what_is_no_range_is_refused(bad):
 def test_what_are_no_units_is_refused(units):
     with pytest.raises(ModelError, match=r"^units are \(.*\); expected a gain above 0 and the sample that is 0, both finite$"):
         SampleSpace(((0, 1),), units)
+
+
+# --- Where distances are taken
+
+SPACES = ["linear", "lab", "oklab"]
+
+
+def test_in_rgb_nothing_is_converted():
+    samples = np.array([[0, 7, 255]], np.uint8)
+    assert BY_TYPE.coordinates(samples) is samples
+    means = np.array([[0.1, -0.3, 1.2]])
+    assert BY_TYPE.coordinates_of(means) is means
+    assert BY_TYPE.colors_of(means) is means
+    assert not BY_TYPE.converts
+
+
+@pytest.mark.parametrize("distances", SPACES)
+def test_samples_of_any_type_have_one_place(distances):
+    """8 and 16 bits, a part of 16 bits, and floats of a range: a gray and a color."""
+    levels = np.array([[51, 51, 51], [204, 102, 0]], np.uint8)
+    of_type, deep, floats = (
+        SampleSpace(range, units, distances)
+        for range, units in ((None, None), (((1000, 11_000),) * 3, (5, 300)), (((-3, 7),) * 3, None))
+    )
+    expected = of_type.coordinates(levels)
+    assert expected.dtype == np.float32
+    stored = levels / 255 * 10_000 + 1000
+    for space, samples in ((of_type, levels * np.uint16(257)), (deep, (stored * 5 + 300).astype(np.uint16))):
+        np.testing.assert_allclose(space.coordinates(samples), expected, atol=1e-6)
+    scaled = floats.forward(levels / 255 * 10 - 3, FLOAT)
+    np.testing.assert_allclose(floats.coordinates(scaled), expected, atol=1e-6)
+    np.testing.assert_allclose(of_type.coordinates_of(levels / 255), expected, atol=1e-6)
+    np.testing.assert_allclose(of_type.colors_of(expected), levels / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("distances", SPACES)
+def test_there_steps_are_those_of_what_is_told_apart(distances):
+    """Neighboring grays are apart by more, and by a level on average."""
+    space = SampleSpace(distances=distances)
+    grays = space.coordinates(np.arange(256, dtype=np.uint8)[:, None])
+    assert 0 < space.step(UINT8) < np.diff(grays[:, 0]).min()
+    assert np.diff(grays[:, 0]).mean() == pytest.approx(LEVEL)
+
+
+@pytest.mark.parametrize("n_bands", range(1, 6))
+def test_lab_and_oklab_are_of_gray_and_of_colors(n_bands):
+    found = {distances for distances in ("rgb", *SPACES) if SampleSpace(distances=distances).is_of(n_bands)}
+    assert found == ({"rgb", *SPACES} if n_bands in (1, 3) else {"rgb", "linear"})
+
+
+@pytest.mark.parametrize("distances", ["RGB", "", None, 3, ["lab"]])
+def test_a_space_that_is_not_known_is_refused(distances):
+    with pytest.raises(ModelError, match=r"^space is .*; use one of rgb, linear, lab, oklab$"):
+        SampleSpace.from_dict({"space": distances})
+
+
+@pytest.mark.parametrize("distances", SPACES)
+def test_json_says_where_distances_are_taken(distances):
+    space = SampleSpace(((0, 9),) * 3, (2, 1), distances)
+    written = json.loads(json.dumps(space.to_dict()))
+    assert written["space"] == distances
+    assert SampleSpace.from_dict(written) == space
+    assert SampleSpace.from_dict({}).distances == BY_TYPE.to_dict()["space"] == "rgb"
 
 
 @pytest.mark.parametrize("change", ["M-step", "take", "ordered", "JSON"])

@@ -14,28 +14,33 @@ from ..images import smooth, write_tiff
 from .conftest import ARGUMENTS, PIXELS, compiled, printed, run
 
 WARM = """
+from dataclasses import replace
+
 from streamgmm.model.colors import ColorCounter, ColorTable
 from streamgmm.model.display import Display
 from streamgmm.model.distortion import distortion
 from streamgmm.model.jit import dispatchers
 from streamgmm.model.labels import LookupTable, classify, confidence
 from streamgmm.model.palette import palette_of
+from streamgmm.model.space import SampleSpace
 from streamgmm.model.warmup import compile_kernels
 
 def compiled():
     return [len(dispatcher.signatures) for dispatcher in dispatchers]
 
-compile_kernels(pixels.dtype, 3, {n_components}, 2, table={table}, confident=True)
+mixture = replace(mixture, space=SampleSpace(distances="{space}"))
+space = mixture.space
+compile_kernels(pixels.dtype, 3, {n_components}, 2, table={table}, confident=True, space="{space}")
 before = compiled()
 if {table}:
     counter = ColorCounter(3, len(pixels), 2)
     counter.add(pixels)
-    table = counter.table()
-    table.accumulate(mixture, threads=2)
+    table = replace(counter.table(), space=space)
+    table.converted().accumulate(mixture, threads=2)
     labels = LookupTable(table, classify(table.colors, mixture, 2))(pixels)
 else:
-    accumulate(pixels, mixture)
-    ColorTable.of(pixels).accumulate(mixture, threads=2)
+    accumulate(space.coordinates(pixels), mixture)
+    ColorTable.of(space.coordinates(pixels)).accumulate(mixture, threads=2)
     labels = classify(pixels, mixture)
 distortion(pixels, labels, palette_of(mixture), Display.of(mixture))
 confidence(pixels, mixture)
@@ -44,9 +49,9 @@ print(before == compiled())
 
 
 @pytest.mark.parametrize("table", [True, False], ids=["table", "stream"])
-@pytest.mark.parametrize("n_components", [4, 300])
-def test_no_kernel_is_compiled_after_the_warm_up(n_components, table, tmp_path):
-    program = (PIXELS + WARM).format(n_components=n_components, n_bands=3, n_pixels=300, table=table)
+@pytest.mark.parametrize(("n_components", "space"), [(4, "rgb"), (300, "rgb"), (4, "oklab")])
+def test_no_kernel_is_compiled_after_the_warm_up(n_components, space, table, tmp_path):
+    program = (PIXELS + WARM).format(n_components=n_components, n_bands=3, n_pixels=300, table=table, space=space)
     assert printed(tmp_path, program) == "True\n"
 
 
@@ -165,6 +170,8 @@ LATER = {
     "one thread": ({}, [*ARGUMENTS, "--threads", "1"]),
     "confidence, levels and RGB": ({}, [*ARGUMENTS, "--confidence", "sure.tif", "--pyramid", "--output", "rgb"]),
     "diag": ({}, [*ARGUMENTS, "--covariance", "diag"]),
+    "another space": ({}, [*ARGUMENTS, "--space", "lab"]),
+    "another space, 16 bits": ({"dtype": np.uint16}, [*ARGUMENTS, "--space", "oklab"]),
     "apply": ({}, ["apply", "model.json", "in.tif", "out.tif", "--confidence", "sure.tif", "--overwrite"]),
     "fit": ({}, ["fit", "in.tif", "-o", "fitted.json", "--overwrite"]),
     "compare": ({}, ["compare", "in.tif", "in.tif"]),

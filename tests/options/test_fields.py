@@ -115,6 +115,7 @@ REFUSED = [
     (FitOptions, "fix", ["nocolor", "#12", "", "red,,blue", (1, 2), [(1, 2, 300)], 7.5, ()], "fix is "),
     (FitOptions, "rare_weight", [-0.1, 1.5, float("nan")], "rare-weight is {}; choose 0 to 1"),
     (FitOptions, "seed", [-1], "seed is {}; it must be 0 or more"),
+    (FitOptions, "space", ["hsv", "RGB", ""], "space is {!r}; choose rgb, linear, lab, oklab"),
     (FitOptions, "sort", ["size"], "sort is {!r}; choose weight, luminance, hue"),
     (WriteOptions, "output", ["png"], "output is {!r}; choose palette, labels, rgb"),
     (WriteOptions, "palette", ["median"], "palette is {!r}; choose means, centroids"),

@@ -29,6 +29,7 @@ def test_a_file_of_no_known_kind_is_refused(name):
         ("init", np.zeros((2, 3))),
         ("preset", "picture"),
         ("range", "0,9"),
+        ("space", "lab"),
         ("palette", "centroids"),
         ("sort", "hue"),
         ("keep_values", True),

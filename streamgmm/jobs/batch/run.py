@@ -41,6 +41,8 @@ class Batch(EachOptions, BatchOptions):
             raise OptionError("keep-values excludes shared-palette and model: values are not those of a model; choose one")
         if self.sort != "weight" and self.model is not None:
             raise OptionError("sort and model exclude each other: labels are those of the model; fit it with --sort")
+        if self.space != "rgb" and self.model is not None:
+            raise OptionError("space and model exclude each other: a model has its own; fit it with --space")
         if self.palette != "means" and (self.shared_palette is not None or self.model is not None):
             raise OptionError("palette centroids excludes shared-palette and model: each file would have its own; choose one")
         if self.palette_in is not None and (self.shared_palette is not None or self.model is not None):

@@ -4,7 +4,7 @@ import inspect
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -291,6 +291,22 @@ def test_pixels_that_were_not_measured_add_nothing_to_statistics(images):
     assert found.weight == expected.weight == len(pixels)
     np.testing.assert_allclose(found.moments, expected.moments, rtol=1e-5, atol=1e-4)
     assert task.found(odd[:5], block).weight == 0
+
+
+@pytest.mark.parametrize("held", ["file", "masked file", "float file", "float array"])
+def test_statistics_in_another_space_are_those_of_converted_pixels_in_any_parts(held, images, monkeypatch):
+    image = images[held]
+    mixture, block = mixture_of(image), blocks_of(image)[0]
+    mixture = replace(mixture, space=replace(mixture.space, distances="lab"))
+    low, high = np.transpose(mixture.space.range or [(0, np.iinfo(image.dtype).max)])
+    x = naive.lab(((block.valid_pixels().astype(np.float64) - low) / (high - low)).clip(0, 1)) / 100
+    n, *_, log_likelihood = naive.statistics(x, parts(mixture))
+    for converted in (module.CONVERTED, 100):
+        monkeypatch.setattr(module, "CONVERTED", converted)
+        found = Accumulate(mixture, Blocks([image]).dtype)(block).value
+        np.testing.assert_allclose(found.responsibilities, n, rtol=1e-3, atol=1e-2)
+        np.testing.assert_allclose(found.log_likelihood, log_likelihood, rtol=1e-4)
+        assert found.weight == len(x)
 
 
 @pytest.mark.parametrize("held", ["masked file", "masked array", "array"])
