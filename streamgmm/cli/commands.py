@@ -19,6 +19,7 @@ from .batch import batch
 from .compare import compare
 from .help import HEADINGS, WIDEST, Group, Option
 from .options import FILE, named_in, options_of, start_of
+from .summary import summary, summary_of_fit
 from .terminal import is_verbose, is_watched, progress_bars, say, told_options, verbose_option
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: 
         read = [source, *named_in(init), *filter(None, [options["palette_in"]])]
         _check_apart(report, read, _outputs(target, options))
         result = quantize_image(given)
-    _tell(result, report, quiet)
+    _tell(result, report, quiet, summary(result, options["output"], options["keep_values"]))
 
 
 @cli.command(epilog=EPILOG)
@@ -83,7 +84,7 @@ def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None,
         given = FitToFile(sources, output, init=start_of(init), progress=progress, **options)
         _check_apart(report, [*sources, *named_in(init)], [output])
         result = fit_to_file(given)
-    _tell(result, report, quiet)
+    _tell(result, report, quiet, summary_of_fit(result))
 
 
 @cli.command(epilog=EPILOG)
@@ -100,7 +101,7 @@ def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: b
         given = Apply(model, source, target, progress=progress, **options)
         _check_apart(report, [model, source], _outputs(target, options))
         result = apply_to_image(given)
-    _tell(result, report, quiet)
+    _tell(result, report, quiet, summary(result, options["output"]))
 
 
 @cli.command(epilog=EPILOG)
@@ -170,12 +171,14 @@ def _check_apart(report: Path | None, inputs: Sequence[Path], outputs: Sequence[
             raise OptionError(f"{report}: the report needs a file of its own")
 
 
-def _tell(result: "Report", report: Path | None, quiet: bool) -> None:
-    """Write the report, and say on a terminal what is to be known of an output that was made."""
+def _tell(result: "Report", report: Path | None, quiet: bool, line: str) -> None:
+    """Write the report, and say on a terminal what was achieved, and what is wrong with it."""
     if report is not None and str(report) == "-":
         say(result.to_json())
     elif report is not None:
         write_text(report, result.to_json())
+    if is_watched(quiet):
+        log.warning("%s", line)
     if is_watched(quiet) and not is_verbose() and not result.converged:
         from ..jobs.report import not_converged
 

@@ -149,10 +149,8 @@ def write_labeled(
         iterations=0,
         converged=True,
         log_likelihood=[],
-        seconds=session.clock.seconds,
-        pixels=session.clock.pixels,
-        resumed=session.clock.resumed,
         distinct_colors=None,
+        **session.facts(),
         **written.facts(),
     )
 

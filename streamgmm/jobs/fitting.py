@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import MemoryBudgetError, OptionError, UnsupportedImageError
 from ..model.colors import ColorCounter, ColorTable, has_table
 from ..model.coreset import coreset
+from ..model.distortion import psnr_of_clusters
 from ..model.em import Fit, fit_mixture
 from ..model.kmeans import reseed
 from ..model.mixture import Mixture
@@ -60,6 +61,7 @@ class FitResult:
     table: ColorTable | None = None
     batch_pixels: int | None = None
     fraction_read: float | None = None
+    psnr_db_nearest: float | None = None
 
     def report(self, name: str | list[str], session: Session) -> Report:
         """Report the fit of an image, or of several."""
@@ -74,12 +76,10 @@ class FitResult:
             iterations=self.iterations,
             converged=self.converged,
             log_likelihood=self.log_likelihood,
-            seconds=session.clock.seconds,
-            pixels=session.clock.pixels,
-            resumed=session.clock.resumed,
             distinct_colors=None if self.table is None else len(self.table),
             batch_pixels=self.batch_pixels,
             fraction_read=self.fraction_read,
+            **session.facts(),
         )
 
 
@@ -130,16 +130,19 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
         return FitResult(lossless(few, options.covariance_type), "lossless", [], True, 0, table=few)
     with clock.phase("seed", most_colors(sample)) as advance:
         start = _start(sample, options, session.engine.threads, advance)
-    preset, pixels, share = options.preset_for(blocks.n_bands), None, None
+    preset, pixels, share, nearest = options.preset_for(blocks.n_bands), None, None, None
     part = sample if weighed is None else weighed  # which minibatch EM fits first
     with clock.phase("fit", blocks.n_pixels * options.max_iter) as advance:
-        fit, ridge = _fit_all(session, part if method == "minibatch" else weighed, sample, start, options, advance, by_image)
+        every = part if method == "minibatch" else weighed
+        fit, ridge, clustered = _fit_all(session, every, sample, start, options, advance, by_image)
+        if clustered and method != "minibatch" and options.rare_weight == 1:
+            nearest = psnr_of_clusters(clustered)
         if method == "minibatch" and whole and table is not None:
             share = 1.0
         elif method == "minibatch":
             fit, pixels, share = go_on(session, chosen, part, fit, ridge, options, advance)
     how = fit.log_likelihood, fit.converged, fit.passes, preset, ridge, table if whole else None
-    return FitResult(fit.mixture.ordered(), method, *how, batch_pixels=pixels, fraction_read=share)
+    return FitResult(fit.mixture.ordered(), method, *how, pixels, share, nearest)
 
 
 def _count(session: Session, chosen: Sequence[Block], resources: Resources, wanted: int, copies: int) -> ColorTable | int:
@@ -248,8 +251,11 @@ def _fit_all(
     options: FitOptions,
     advance: Advance,
     by_image: bool,
-) -> tuple[Fit, np.ndarray]:
-    """Run EM on every pixel: on the color table, or reading the images at each iteration; return the ridge, too."""
+) -> tuple[Fit, np.ndarray, Statistics | None]:
+    """Run EM on every pixel: on the color table, or reading the images at each iteration.
+
+    Return the ridge, too, and the clusters of k-means on every pixel, where these were found on the way.
+    """
 
     def accumulate(mixture: Mixture) -> Statistics:
         if table is None:
@@ -262,9 +268,9 @@ def _fit_all(
             step.save(statistics.to_arrays())
         return statistics
 
-    passes, most = 0, min(ALL_PIXELS, options.max_iter - 2)  # EM takes two to see whether it gains anything
+    passes, clustered, most = 0, None, min(ALL_PIXELS, options.max_iter - 2)  # EM takes two to see whether it gains anything
     if options.is_matched(session.blocks.n_bands) and isinstance(options.init, str) and most > 0:
-        start, passes = on_all_pixels(accumulate, start, noise_floor(sample), most)
+        start, passes, clustered = on_all_pixels(accumulate, start, noise_floor(sample), most)
     fit = fit_mixture(
         accumulate,
         start.mixture,
@@ -274,4 +280,4 @@ def _fit_all(
         tol=options.tol,
         ridge=start.ridge,
     )
-    return replace(fit, passes=fit.passes + passes), start.ridge
+    return replace(fit, passes=fit.passes + passes), start.ridge, clustered

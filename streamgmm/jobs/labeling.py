@@ -24,7 +24,7 @@ from ..model.mixture import Mixture
 from ..model.palette import palette_of
 from ..model.space import BY_TYPE
 from ..options import OutputOptions, RunOptions
-from ..system.files import output_errors
+from ..system.files import output_errors, size_of
 from .assembling import assemble
 from .centroids import centroid_palette
 from .class_map import Legend
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 # Labels of 8 bits.
 BYTE = 256
+# Pixels of a job up to which Delta E is taken of all of them, where they are labeled one by one: a quarter of a second.
+SEEN_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,11 @@ def write_outputs(
             if options.palette_out is not None:
                 text = palette_text(Path(options.palette_out), palette, mixture, display, counts, nodata, legend)
             assemble(session, outputs, store.spools, options, text, mark)
+    size, in_color = size_of(dst), options.output != "labels"
     wide = nodata is not None and len(palette) <= BYTE < nodata + 1 and options.output != "rgb"
     lost = told_dropped(images, *(["8 bits a pixel (256 colors and nodata take 16)"] if wide else []))
-    return Written(nodata, measured, display, _is_exact(measured, display, session.blocks.n_bands, options), lost)
+    exact = _is_exact(measured, display, session.blocks.n_bands, options)
+    return Written(nodata, measured, display, exact, lost, size, in_color)
 
 
 def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int, options: LabelingOptions) -> bool:
@@ -147,6 +151,7 @@ def _label(
         session.blocks.dtype,
         tuple(Layer(output.label, output.specs[number], output.firsts[number]) for output in outputs),
         display,
+        session.blocks.n_pixels > SEEN_PIXELS,
     )
     windows = TileGrid(Window(0, 0, *image.shape[:2]), unit)
     blocks = [Block(image, window, number, index) for index, window in enumerate(windows)]

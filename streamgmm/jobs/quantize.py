@@ -23,7 +23,7 @@ from .fit import check_converged
 from .fitting import fit_pixels
 from .given_palette import GivenPalette
 from .labeling import LabelingOptions, write_outputs
-from .report import Report
+from .report import Report, Written
 from .session import Session, open_job
 from .specs import display_of, shown_bands
 from .tile_store import Known, Labeler
@@ -103,7 +103,7 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
         except NoPixelsError as error:
             log.warning("%s; the output is all nodata", error)
             written = write_outputs(session, dst, given, None, _zeros, mark=mark)
-            return _nothing(session, dst, written.dropped)
+            return _nothing(session, dst, written)
         check_converged(result, given.strict, session.name)
         if given.sort != "weight":
             shown = display_of(given, result.mixture, session.blocks)
@@ -116,8 +116,10 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
             label, known = LookupTable(table, labels), Known(table, labels)
         written = write_outputs(session, dst, given, mixture, label, known, mark, legend)
         report = replace(result.report(session.name, session), output=str(dst), **written.facts())
+        if written.shows_samples(blocks.dtype, blocks.n_bands):
+            report = replace(report, psnr_db_nearest=result.psnr_db_nearest)
         if legend:  # what the colors show is not asked
-            return replace(report, psnr_db=None)
+            return replace(report, psnr_db=None, delta_e=None)
         return report if written.exact or report.method != "lossless" else replace(report, method="classes")
 
 
@@ -130,7 +132,7 @@ def _with_room(given: Quantize, session: Session) -> Quantize:
     return replace(given, n_components=COLORS - 1)
 
 
-def _nothing(session: Session, dst: Path, dropped: list[str]) -> Report:
+def _nothing(session: Session, dst: Path, written: Written) -> Report:
     """Report an image without a pixel that is not masked."""
     return Report(
         input=session.name,
@@ -141,13 +143,12 @@ def _nothing(session: Session, dst: Path, dropped: list[str]) -> Report:
         iterations=0,
         converged=True,
         log_likelihood=[],
-        seconds=session.clock.seconds,
-        pixels=session.clock.pixels,
-        resumed=session.clock.resumed,
         distinct_colors=0,
         colors_used=0,
         nodata=0,
-        dropped=dropped,
+        dropped=written.dropped,
+        bytes_out=written.bytes_out,
+        **session.facts(),
     )
 
 

@@ -143,14 +143,14 @@ def _thinned(sample: ColorTable, n_components: int, seed: int) -> ColorTable:
     return few if len(few) >= n_components else sample
 
 
-def on_all_pixels(accumulate: Accumulate, start: Start, floor: np.ndarray, most: int) -> tuple[Start, int]:
-    """Run k-means on all pixels from a start that was found on a sample; return also how many passes that took.
+def on_all_pixels(accumulate: Accumulate, start: Start, floor: np.ndarray, most: int) -> tuple[Start, int, Statistics]:
+    """Run k-means on all pixels from a start that was found on a sample; return also its passes, and what it ended with.
 
     EM hardly moves from there under the ridge of a palette, so this is where every pixel comes to count.
     """
     clustered, hard, passes = clusters(accumulate, start.mixture, most)
     ridge = palette_ridge(clustered, floor)
-    return Start(mixture_of(clustered, hard, start.mixture, ridge), ridge), passes
+    return Start(mixture_of(clustered, hard, start.mixture, ridge), ridge), passes, clustered
 
 
 def _drawn(sample: ColorTable, n_components: int, init: Init, generator: np.random.Generator) -> np.ndarray:
