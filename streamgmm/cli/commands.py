@@ -4,7 +4,8 @@ import codecs
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: 
         read = [source, *named_in(init), *filter(None, [options["palette_in"]])]
         _check_apart(report, read, _outputs(target, options))
         result = quantize_image(given)
-    _tell(result, report, quiet, summary(result, options["output"], options["keep_values"]))
+    _tell(result, report, quiet, partial(summary, form=options["output"], values=options["keep_values"]))
 
 
 @cli.command(epilog=EPILOG)
@@ -84,7 +85,7 @@ def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None,
         given = FitToFile(sources, output, init=start_of(init), progress=progress, **options)
         _check_apart(report, [*sources, *named_in(init)], [output])
         result = fit_to_file(given)
-    _tell(result, report, quiet, summary_of_fit(result))
+    _tell(result, report, quiet, summary_of_fit)
 
 
 @cli.command(epilog=EPILOG)
@@ -101,7 +102,7 @@ def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: b
         given = Apply(model, source, target, progress=progress, **options)
         _check_apart(report, [model, source], _outputs(target, options))
         result = apply_to_image(given)
-    _tell(result, report, quiet, summary(result, options["output"]))
+    _tell(result, report, quiet, partial(summary, form=options["output"]))
 
 
 @cli.command(epilog=EPILOG)
@@ -171,14 +172,14 @@ def _check_apart(report: Path | None, inputs: Sequence[Path], outputs: Sequence[
             raise OptionError(f"{report}: the report needs a file of its own")
 
 
-def _tell(result: "Report", report: Path | None, quiet: bool, line: str) -> None:
+def _tell(result: "Report", report: Path | None, quiet: bool, summary: Callable[["Report"], str]) -> None:
     """Write the report, and say on a terminal what was achieved, and what is wrong with it."""
     if report is not None and str(report) == "-":
         say(result.to_json())
     elif report is not None:
         write_text(report, result.to_json())
     if is_watched(quiet):
-        log.warning("%s", line)
+        log.warning("%s", summary(result))
     if is_watched(quiet) and not is_verbose() and not result.converged:
         from ..jobs.report import not_converged
 

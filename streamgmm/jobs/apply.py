@@ -97,7 +97,8 @@ def apply(given: Apply) -> Report:
     wait : float >= 0
         Seconds to wait where another run is writing the same output.
     strict : bool
-        Raise QualityError, and write nothing, where the fit has not converged, or ``min_psnr`` is missed.
+        Raise QualityError, and write nothing, where the fit has not converged, or ``min_psnr`` or a target is
+        missed.
     chunk_size, threads, memory, progress
         As in :func:`streamgmm.fit_image`.
 

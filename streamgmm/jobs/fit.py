@@ -15,6 +15,7 @@ from ..options import FitOptions, JobOptions, ReadOptions, ResourceOptions
 from ..options.fields import flat
 from ..system.files import write_text
 from . import CONVERGENCE
+from .choosing import check_targets
 from .clock import Clock, unseen
 from .fitting import FitResult, fit_pixels
 from .passes.sums import Sum
@@ -39,8 +40,18 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     ----------
     sources : path or ndarray of shape (height, width[, bands]), or a list of these
         Images with the same number of bands; every pixel of every image counts the same.
-    n_components : int in [1, 65535]
-        Components K.
+    n_components : int in [1, 65535], or "auto"
+        Components K. ``"auto"`` takes as few as give a palette that meets the targets, to a 32nd of their number, along a path
+        over that number on the colors, or the sample, that the fit starts from: no more is read. The Bayesian information
+        criterion is no answer: likelihood grows with the pixels, its penalty with their logarithm, so that at 10^9 pixels
+        10^-7 nats a pixel pay for a component.
+    target_psnr : float, optional
+        Of ``"auto"``: the least peak signal-to-noise ratio, in dB, of what is shown.
+    max_delta_e : float >= 0, optional
+        Of ``"auto"``: the largest mean CIE Delta E 2000 of what is shown. Where neither is given it is 2: up to there only an
+        experienced eye sees a difference (Mokrzycki and Tatol 2011).
+    max_components : int in [1, 65535], optional
+        Of ``"auto"``: the most components, 256 by default. They are taken where the targets are missed, with a warning.
     covariance_type : {"full", "tied", "diag", "spherical"}
         As in scikit-learn.
     method : {"auto", "exact", "stream", "minibatch"}
@@ -99,7 +110,7 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     sources = given.sources if isinstance(given.sources, list | tuple) else [given.sources]
     with open_session(sources, given.part(ReadOptions), Resources.of(given), Clock(given.progress)) as session:
         result, names = _fit(session, given)
-        check_converged(result, False, names[0])
+        check_fit(result, given, False, names[0])
         return result.mixture, result.report(names if several else names[0], session)
 
 
@@ -122,7 +133,7 @@ def fit_to_file(given: FitToFile, **notes: str) -> Report:
     """
     with open_job(given.sources, [], [given.dst], given, given.part(FitOptions), given.by_image) as session:
         result, names = _fit(session, given, given.by_image)
-        check_converged(result, given.strict, names[0])
+        check_fit(result, given, given.strict, names[0])
         write_text(given.dst, result.mixture.to_json(**notes), session.part(given.dst))
         return replace(result.report(names, session), output=str(given.dst))
 
@@ -179,6 +190,17 @@ def _is_whole(source: Path, reading: ReadOptions, resources: Resources) -> bool:
     except StreamGMMError:
         return False
     return True
+
+
+def check_fit(result: FitResult, options: FitOptions, strict: bool, name: str) -> None:
+    """Warn of a fit that has not converged, or does not reach its targets, or refuse it.
+
+    Raises
+    ------
+    QualityError
+    """
+    check_converged(result, strict, name)
+    check_targets(name, result.choice and result.choice.missed, options.wanted, strict)
 
 
 def check_converged(result: FitResult, strict: bool, name: str) -> None:

@@ -19,6 +19,7 @@ from ..model.space import BY_TYPE, SampleSpace
 from ..model.statistics import Statistics
 from ..model.warmup import compile_kernels
 from ..options import CovarianceType, FitOptions, Method, Preset
+from .choosing import Choice, choose
 from .clock import Advance
 from .passes.blocks import Block
 from .passes.sums import Counted
@@ -62,6 +63,7 @@ class FitResult:
     batch_pixels: int | None = None
     fraction_read: float | None = None
     psnr_db_nearest: float | None = None
+    choice: Choice | None = None
 
     def report(self, name: str | list[str], session: Session) -> Report:
         """Report the fit of an image, or of several."""
@@ -79,6 +81,7 @@ class FitResult:
             distinct_colors=None if self.table is None else len(self.table),
             batch_pixels=self.batch_pixels,
             fraction_read=self.fraction_read,
+            curve=self.choice and self.choice.curve,
             **session.facts(),
         )
 
@@ -125,9 +128,12 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
         )
     weighed = None if table is None else table.powered(options.rare_weight)
     sample, few = _sample(session, options, chosen, weighed, space, by_image)
+    choice = None
+    if options.is_auto:
+        options, few, choice = choose(session, options, _start, sample, table, few)
     if few is not None:
         few = few if table is None else table
-        return FitResult(lossless(few, options.covariance_type), "lossless", [], True, 0, table=few)
+        return FitResult(lossless(few, options.covariance_type), "lossless", [], True, 0, table=few, choice=choice)
     with clock.phase("seed", most_colors(sample)) as advance:
         start = _start(sample, options, session.engine.threads, advance)
     preset, pixels, share, nearest = options.preset_for(blocks.n_bands), None, None, None
@@ -142,7 +148,7 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
         elif method == "minibatch":
             fit, pixels, share = go_on(session, chosen, part, fit, ridge, options, advance)
     how = fit.log_likelihood, fit.converged, fit.passes, preset, ridge, table if whole else None
-    return FitResult(fit.mixture.ordered(), method, *how, pixels, share, nearest)
+    return FitResult(fit.mixture.ordered(), method, *how, pixels, share, nearest, choice)
 
 
 def _count(session: Session, chosen: Sequence[Block], resources: Resources, wanted: int, copies: int) -> ColorTable | int:
@@ -231,7 +237,7 @@ def _start(sample: ColorTable, options: FitOptions, threads: int, advance: Advan
             raise OptionError(f"init {complaint}")
     return seed_mixture(
         sample,
-        options.n_components,
+        options.wanted,
         options.covariance_type,
         init,  # type: ignore[arg-type]
         ridge=None if isinstance(options.reg_covar, str) else options.reg_covar,

@@ -23,10 +23,11 @@ from ..model.labels import confidence
 from ..model.mixture import Mixture
 from ..model.palette import palette_of
 from ..model.space import BY_TYPE
-from ..options import OutputOptions, RunOptions
+from ..options import FitOptions, OutputOptions, RunOptions
 from ..system.files import output_errors, size_of
 from .assembling import assemble
 from .centroids import centroid_palette
+from .choosing import Targets, check_targets
 from .class_map import Legend
 from .clock import Advance
 from .palette_file import palette_text
@@ -113,7 +114,7 @@ def write_outputs(
         session.check_unchanged()
         measured = measured or store.distortion
         if legend is None or legend.measured:
-            _check_psnr(session.name, measured, options)
+            _check_quality(session.name, measured, options)
         with session.clock.phase("write", 0):
             text, counts = "", measured.counts if measured else np.empty(0)
             if options.palette_out is not None:
@@ -200,10 +201,12 @@ def _level_tiles(spool: Spool, spec: ImageSpec, level: int, below: int) -> list[
     ]
 
 
-def _check_psnr(name: str, measured: Distortion | None, options: LabelingOptions) -> None:
+def _check_quality(name: str, measured: Distortion | None, options: LabelingOptions) -> None:
     reached, least = measured.psnr_db if measured else None, options.min_psnr
     if least is not None and reached is not None and reached < least:
         complaint = f"{name}: PSNR is {reached:.2f} dB, less than {least:g}; ask for more components"
         if options.strict:
             raise QualityError(complaint)
         log.warning("%s", complaint)
+    if isinstance(options, FitOptions) and options.is_auto:
+        check_targets(name, Targets.of(options).missed(measured), options.wanted, options.strict)

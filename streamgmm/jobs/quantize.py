@@ -17,6 +17,7 @@ from ..options import ClassMapOptions, FitOptions, JobOptions, OutputOptions
 from ..options.fields import flat
 from ..options.palette import PaletteOptions, QuantizeOptions
 from .apply import write_labeled
+from .choosing import check_targets
 from .class_map import read_classes
 from .disk import check_room
 from .fit import check_converged
@@ -105,6 +106,8 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
             written = write_outputs(session, dst, given, None, _zeros, mark=mark)
             return _nothing(session, dst, written)
         check_converged(result, given.strict, session.name)
+        if given.strict and result.choice:  # else it is said of the output
+            check_targets(session.name, result.choice.missed, given.wanted, True)
         if given.sort != "weight":
             shown = display_of(given, result.mixture, session.blocks)
             result = replace(result, mixture=sorted_by(result.mixture, given.sort, shown))
@@ -126,8 +129,10 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
 def _with_room(given: Quantize, session: Session) -> Quantize:
     """Return what is asked for with one color less, where 256 and one for masked pixels would take 16 bits a pixel."""
     fitted = not given.keep_values and given.output != "rgb" and isinstance(given.init, str)
-    if not fitted or given.n_components != COLORS or not session.masked():
+    if not fitted or given.wanted != COLORS or not session.masked():
         return given
+    if given.is_auto:
+        return replace(given, max_components=COLORS - 1)
     log.warning("%s: masked pixels take one of %d colors; 16 bits a pixel would be needed for more", session.name, COLORS)
     return replace(given, n_components=COLORS - 1)
 

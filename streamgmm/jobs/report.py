@@ -73,6 +73,9 @@ class Report:
         Label of masked pixels in the output, where there are any.
     dropped : list of str
         What the input has and the output does not get: names of tags.
+    curve : list of dict, or None
+        Where the number of components was to be found: of each that was tried, in rising order, ``n_components``, and the
+        ``psnr_db`` and ``delta_e`` of its palette on a sample; None where there is no error.
     batch_pixels, fraction_read : int and float, or None
         Minibatch only: pixels a batch, and the share of the image that was read.
     """
@@ -97,6 +100,7 @@ class Report:
     ridge: list[float] | None = None
     nodata: int | None = None
     dropped: list[str] = field(default_factory=list)
+    curve: list[dict[str, float | None]] | None = None
     batch_pixels: int | None = None
     fraction_read: float | None = None
     resumed: dict[str, int] = field(default_factory=dict)

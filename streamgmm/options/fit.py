@@ -1,10 +1,12 @@
 """Options of fits."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self
 
+from ..errors import OptionError
 from .fields import Options, option
-from .values import Init, Start, read_ranges, read_ridge, read_start
+from .values import Init, Start, read_components, read_ranges, read_ridge, read_start
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,13 +18,32 @@ Sort = Literal["weight", "luminance", "hue"]
 
 MAX_COMPONENTS = 65_535
 PICTURE_BANDS = 3
+# The most components where their number is left open, which 8 bits hold; and the mean Delta E 2000 that is aimed at where no
+# target is given: up to 2 only an experienced eye sees a difference (Mokrzycki and Tatol 2011, "Colour difference Delta E").
+AUTO_COMPONENTS, AUTO_DELTA_E = 256, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions(Options):
     """How a mixture is fitted."""
 
-    n_components: int = option(16, "Components, and colors.", "-k", "--components", least=1, most=MAX_COMPONENTS)
+    n_components: 'int | Literal["auto"]' = option(
+        16,
+        "Components, and colors; auto: as few as meet the targets. BIC always wants more: likelihood grows with n pixels, its "
+        "penalty with log n, and at 10^9 of them 10^-7 nats a pixel pay for one.",
+        "-k",
+        "--components",
+        metavar="K",
+        least=1,
+        most=MAX_COMPONENTS,
+    )
+    target_psnr: float | None = option(None, "Of auto: the least peak signal-to-noise ratio.", metavar="DB")
+    max_delta_e: float | None = option(
+        None, "Of auto: the largest mean Delta E 2000. [default: 2, without a target]", metavar="X", least=0
+    )
+    max_components: int | None = option(
+        None, "Of auto: the most components. [default: 256]", metavar="N", least=1, most=MAX_COMPONENTS
+    )
     covariance_type: CovarianceType = option("full", "full, tied, diag or spherical.", "--covariance", metavar="TYPE")
     method: Method = option(
         "auto",
@@ -50,9 +71,22 @@ class FitOptions(Options):
 
     def __post_init__(self):
         super().__post_init__()
+        object.__setattr__(self, "n_components", read_components(self.n_components, MAX_COMPONENTS))
         object.__setattr__(self, "init", read_start(self.init))
         object.__setattr__(self, "reg_covar", read_ridge(self.reg_covar))
         object.__setattr__(self, "range", read_ranges("range", self.range))
+        self._check_targets()
+
+    def _check_targets(self) -> None:
+        """Refuse targets that are no numbers, or of a number of components that is given."""
+        if self.target_psnr is not None and not math.isfinite(self.target_psnr):
+            raise OptionError(f"target-psnr is {self.target_psnr}; it must be a number of decibels")
+        given = {"target-psnr": self.target_psnr, "max-delta-e": self.max_delta_e, "max-components": self.max_components}
+        named = [name for name, value in given.items() if value is not None]
+        if self.n_components != "auto" and named:
+            raise OptionError(f"{named[0]} is for components auto; components is {self.n_components}")
+        if self.n_components == "auto" and not isinstance(self.init, str):
+            raise OptionError("components is auto; init has a number of them: choose one")
 
     def preset_for(self, n_bands: int) -> Preset:
         """Return what was asked for, or what is usual for so many bands."""
@@ -63,8 +97,19 @@ class FitOptions(Options):
         return isinstance(self.reg_covar, str) and self.preset_for(n_bands) == "picture"
 
     @property
+    def is_auto(self) -> bool:
+        """Whether the number of components is to be found."""
+        return self.n_components == "auto"
+
+    def of(self, n_components: int) -> Self:
+        """Return the same with a number of components that was found."""
+        return replace(self, n_components=n_components, target_psnr=None, max_delta_e=None, max_components=None)
+
+    @property
     def wanted(self) -> int:
-        """Components asked for: those of the start, where one is given."""
+        """Components asked for: those of the start, where one is given, and the most, where their number is to be found."""
+        if isinstance(self.n_components, str):
+            return self.max_components or AUTO_COMPONENTS
         if isinstance(self.init, str):
             return self.n_components
         return getattr(self.init, "n_components", None) or len(self.init)  # type: ignore[arg-type]

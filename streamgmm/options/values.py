@@ -35,6 +35,17 @@ class Start(Protocol):
 Ranges = tuple[tuple[float, float], ...]
 
 
+def read_components(value: Any, most: int) -> int | str:
+    """Read how many components are wanted: their number, or auto."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    with contextlib.suppress(ValueError, TypeError):
+        number = int(value) if isinstance(value, str) else operator.index(value)
+        if 1 <= number <= most and not isinstance(value, bool):
+            return number
+    raise OptionError(f"components is {shown(value)}; choose 1 to {most:,}, or auto")
+
+
 def read_ridge(value: Any) -> float | str:
     """Read what is added to variances."""
     if value == "auto":

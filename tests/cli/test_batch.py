@@ -434,7 +434,10 @@ def test_a_file_of_options_that_is_not_there(here, capsys):
         (["--shared-palette", "files", "--method", "exact"], "method exact gives every pixel the same weight; use stream"),
         (["--shared-palette", "files", "--method", "minibatch"], "method minibatch gives every pixel the same weight"),
         (["--skip-existing", "--overwrite"], "skip-existing and overwrite exclude each other"),
-        (["--components", "0"], "components is 0"),
+        (["--components", "0"], "components is '0'"),
+        (["-k", "auto", "--model", "model.json"], "components auto and model exclude each other"),
+        (["-k", "auto", "--keep-values"], "keep-values and components auto exclude each other"),
+        (["--target-psnr", "30"], "target-psnr is for components auto; components is 16"),
         (["--work-dir", "gone"], "work-dir is gone"),
     ],
 )
@@ -443,6 +446,18 @@ def test_options_that_cannot_be_used(options, complaint, here, capsys):
     assert re.fullmatch(rf"streamgmm: .*{re.escape(complaint)}.*\n", capsys.readouterr().err.splitlines(True)[-1])
     assert here == []
     assert not OUT.exists()
+
+
+@pytest.mark.parametrize("shared", [[], ["--shared-palette"]], ids=["one each", "shared"])
+def test_each_file_has_as_few_colors_as_it_needs(shared, here):
+    options = ["--out-dir", OUT, "-k", "auto", "--max-delta-e", 8, "--report", "run.jsonl", "--threads", 1]
+    assert leave("in", *options, *shared) == 0
+    used = [len(np.unique(tifffile.imread(line["output"]))) for line in report()]
+    assert all(1 < n < 60 for n in used), used
+    if not shared:
+        assert all(line["delta_e"] <= 8 for line in report())
+        streamgmm.quantize("in/0.tif", "alone.tif", n_components="auto", max_delta_e=8, threads=1)
+        np.testing.assert_array_equal(pixels("alone.tif"), pixels("out/0.tif"))
 
 
 def test_more_jobs_than_the_memory_holds(here, capsys):
@@ -612,6 +627,9 @@ def test_a_file_of_options_that_is_a_pipe(here, capsys):
 # A value of each option, as a file of options has it.
 VALUES = {
     "components": "3",
+    "target-psnr": "20",
+    "max-delta-e": "9.5",
+    "max-components": "4",
     "covariance": '"diag"',
     "method": '"stream"',
     "init": '"random"',
@@ -689,7 +707,9 @@ def test_every_option_has_a_value_here():
 @pytest.mark.parametrize("name", VALUES)
 def test_every_option_may_stand_in_a_file(name, here):
     text = f"{name} = {VALUES[name]}\n" + ("threads = 1\n" if name != "threads" else "")
-    Path("night.toml").write_text(text + ("components = 2\n" if name != "components" else ""), encoding="utf-8")
+    n_components = '"auto"' if name in ("target-psnr", "max-delta-e", "max-components") else 2
+    text += f"components = {n_components}\n" if name != "components" else ""
+    Path("night.toml").write_text(text, encoding="utf-8")
     given = [] if name == "out-dir" else ["--out-dir", OUT]
     assert leave("in/0.tif", *given, "--config", "night.toml") == 0
     assert len(list(Path("elsewhere" if name == "out-dir" else OUT).glob("*.tif"))) == 1

@@ -39,6 +39,8 @@ class Batch(EachOptions, BatchOptions):
         super().__post_init__()
         if self.keep_values and (self.shared_palette is not None or self.model is not None):
             raise OptionError("keep-values excludes shared-palette and model: values are not those of a model; choose one")
+        if self.is_auto and self.model is not None:
+            raise OptionError("components auto and model exclude each other: labels are those of the model; choose one")
         if self.sort != "weight" and self.model is not None:
             raise OptionError("sort and model exclude each other: labels are those of the model; fit it with --sort")
         if self.palette != "means" and (self.shared_palette is not None or self.model is not None):
