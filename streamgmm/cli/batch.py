@@ -118,7 +118,8 @@ def batch(
 
     pairs = find(inputs, BatchOptions(**{name: options[name] for name in ("out_dir", "suffix", "recursive")}))
     config = click.get_current_context().meta.get(CONFIG)
-    others = [Path(path) for path in (config, options["model"], options["palette_in"], *named_in(init)) if path is not None]
+    named = [options[name] for name in ("model", "palette_in", "like")]
+    others = [Path(path) for path in (config, *named, *named_in(init)) if path is not None]
     told = [path for path in (log_file, metrics_file) if path is not None]
     if report is not None and str(report) != "-":
         with output_errors(report):

@@ -57,7 +57,7 @@ def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: 
 
     with progress_bars(quiet) as progress:
         given = Quantize(source, target, init=start_of(init), progress=progress, **options)
-        read = [source, *named_in(init), *filter(None, [options["palette_in"]])]
+        read = [source, *named_in(init), *(Path(options[name]) for name in ("palette_in", "like") if options[name])]
         _check_apart(report, read, _outputs(target, options))
         result = quantize_image(given)
     _tell(result, report, quiet, partial(summary, form=options["output"], values=options["keep_values"]))
@@ -83,7 +83,8 @@ def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None,
 
     with progress_bars(quiet) as progress:
         given = FitToFile(sources, output, init=start_of(init), progress=progress, **options)
-        _check_apart(report, [*sources, *named_in(init)], [output])
+        like = [Path(options["like"])] if options["like"] else []
+        _check_apart(report, [*sources, *named_in(init), *like], [output])
         result = fit_to_file(given)
     _tell(result, report, quiet, summary_of_fit)
 

@@ -10,13 +10,13 @@ from ..errors import ImageReadError, OptionError, QualityError, StreamGMMError, 
 from ..image.image import Source
 from ..image.pool import ImagePool
 from ..model.mixture import Mixture
-from ..model.palette import sorted_by
 from ..options import FitOptions, JobOptions, ReadOptions, ResourceOptions
 from ..options.fields import flat
 from ..system.files import write_text
 from . import CONVERGENCE
 from .choosing import check_targets
 from .clock import Clock, unseen
+from .earlier import check_earlier, in_order, with_earlier
 from .fitting import FitResult, fit_pixels
 from .passes.sums import Sum
 from .passes.tasks import Look
@@ -83,6 +83,10 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     sort : {"weight", "luminance", "hue"}
         Order of the components: by falling weight; by the luma (Rec. 709) of their colors, dark ones first; or by the hue
         (HSV) of these, grays first, by luma. Equals by weight.
+    like : path or Mixture, optional
+        An earlier model: components get the numbers of those of it that they are most like, so that palettes of images that are
+        nearly equal are in one order. Of all pairs of means the nearest is matched first, then the nearest of the rest. More
+        components than it has follow by weight; of more that it has, those without a match are left out.
     bands, nodata, alpha, page, level, indices, pages_as_bands
         As in :func:`streamgmm.open_image`.
     all_pages : bool
@@ -106,6 +110,7 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     ------
     OptionError, ImageReadError, UnsupportedImageError, MemoryBudgetError, Cancelled
     """
+    given, _ = with_earlier(given)
     several = isinstance(given.sources, list | tuple)
     sources = given.sources if isinstance(given.sources, list | tuple) else [given.sources]
     with open_session(sources, given.part(ReadOptions), Resources.of(given), Clock(given.progress)) as session:
@@ -131,7 +136,8 @@ def fit_to_file(given: FitToFile, **notes: str) -> Report:
     OutputError, LockedError, QualityError
         Beside what :func:`fit_image` raises.
     """
-    with open_job(given.sources, [], [given.dst], given, given.part(FitOptions), given.by_image) as session:
+    given, models = with_earlier(given)
+    with open_job(given.sources, [], [given.dst], given, given.part(FitOptions), given.by_image, models=models) as session:
         result, names = _fit(session, given, given.by_image)
         check_fit(result, given, given.strict, names[0])
         write_text(given.dst, result.mixture.to_json(**notes), session.part(given.dst))
@@ -140,9 +146,10 @@ def fit_to_file(given: FitToFile, **notes: str) -> Report:
 
 def _fit(session: Session, options: FitOptions, by_image: bool = False) -> tuple[FitResult, list[str]]:
     """Fit a mixture to all images; return their names, too."""
+    check_earlier(session, options)
     result = fit_pixels(session, options, by_image=by_image)
     session.check_unchanged()
-    result = replace(result, mixture=sorted_by(result.mixture, options.sort))
+    result = replace(result, mixture=in_order(result.mixture, options))
     return result, list(dict.fromkeys(image.name for image in session.images))
 
 

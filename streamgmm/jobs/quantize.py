@@ -12,7 +12,6 @@ from ..errors import NoPixelsError, OptionError
 from ..image.image import Source
 from ..model.colors import has_table
 from ..model.labels import LookupTable, classify
-from ..model.palette import sorted_by
 from ..options import ClassMapOptions, FitOptions, JobOptions, OutputOptions
 from ..options.fields import flat
 from ..options.palette import PaletteOptions, QuantizeOptions
@@ -20,6 +19,7 @@ from .apply import write_labeled
 from .choosing import check_targets
 from .class_map import read_classes
 from .disk import check_room
+from .earlier import check_earlier, in_order, with_earlier
 from .fit import check_converged
 from .fitting import fit_pixels
 from .given_palette import GivenPalette
@@ -87,13 +87,15 @@ def quantize(given: Quantize) -> Report:
 
 def quantize_image(given: Quantize, mark: str | None = None) -> Report:
     """Do the job of :func:`quantize`, and put a mark into the output's Software (tag 305)."""
+    given, models = with_earlier(given)
     dst, facts = Path(given.dst), (given.part(FitOptions), given.part(OutputOptions), given.part(ClassMapOptions))
     palette = GivenPalette.of(given.part(PaletteOptions))
-    models, colors = ([], None) if palette is None else ([palette.path], palette.colors)
+    models, colors = (models, None) if palette is None else ([palette.path], palette.colors)
     with open_job([given.src], *given.paths(dst), given, *facts, colors, models=models) as session:
         shown_bands(given, session.blocks)
         if palette is not None:
             return write_labeled(session, dst, given, palette.mixture(session), "palette", palette.legend, mark)
+        check_earlier(session, given)
         given, legend = _with_room(given, session), None
         check_room(session, dst, given, given.wanted)
         try:
@@ -108,9 +110,9 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
         check_converged(result, given.strict, session.name)
         if given.strict and result.choice:  # else it is said of the output
             check_targets(session.name, result.choice.missed, given.wanted, True)
-        if given.sort != "weight":
+        if not legend:
             shown = display_of(given, result.mixture, session.blocks)
-            result = replace(result, mixture=sorted_by(result.mixture, given.sort, shown))
+            result = replace(result, mixture=in_order(result.mixture, given, shown))
         mixture, table, blocks, known = result.mixture, result.table, session.blocks, None
         classified = partial(legend.label if legend else classify, mixture=mixture)
         label: Labeler = classified

@@ -1,12 +1,13 @@
 """Options of fits."""
 
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 from ..errors import OptionError
 from .fields import Options, option
-from .values import Init, Start, read_components, read_ranges, read_ridge, read_start
+from .values import Init, Start, read_components, read_like, read_ranges, read_ridge, read_start
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +69,9 @@ class FitOptions(Options):
     )
     seed: int = option(0, "Seeds everything that is drawn.", least=0)
     sort: Sort = option("weight", "Order of components and colors: weight, luminance or hue.", metavar="ORDER")
+    like: "str | os.PathLike | Start | None" = option(
+        None, "Give components the numbers of those of an earlier model that they are most like.", metavar="MODEL.json"
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -75,6 +79,9 @@ class FitOptions(Options):
         object.__setattr__(self, "init", read_start(self.init))
         object.__setattr__(self, "reg_covar", read_ridge(self.reg_covar))
         object.__setattr__(self, "range", read_ranges("range", self.range))
+        object.__setattr__(self, "like", read_like(self.like))
+        if self.like is not None and self.sort != "weight":
+            raise OptionError("like and sort exclude each other: both give an order; choose one")
         self._check_targets()
 
     def _check_targets(self) -> None:

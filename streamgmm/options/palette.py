@@ -41,6 +41,8 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
         super().__post_init__()
         if self.keep_values and self.is_auto:
             raise OptionError("keep-values and components auto exclude each other: labels are the values; choose one")
+        if self.keep_values and self.like is not None:
+            raise OptionError("keep-values and like exclude each other: labels are the values; choose one")
         if self.keep_values and self.sort != "weight":
             raise OptionError("keep-values and sort exclude each other: labels are the values; choose one")
         if self.keep_values and self.palette != "means":
@@ -53,6 +55,7 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
             "preset": self.preset is not None,
             "range": self.range not in ("auto", "type"),
             "palette": self.palette != "means",
+            "like": self.like is not None,
             "sort": self.sort != "weight",
             "keep-values": self.keep_values,
             "display-bands": self.display_bands is not None,

@@ -434,7 +434,7 @@ def test_a_file_of_options_that_is_not_there(here, capsys):
         (["--shared-palette", "files", "--method", "exact"], "method exact gives every pixel the same weight; use stream"),
         (["--shared-palette", "files", "--method", "minibatch"], "method minibatch gives every pixel the same weight"),
         (["--skip-existing", "--overwrite"], "skip-existing and overwrite exclude each other"),
-        (["--components", "0"], "components is '0'"),
+        (["--components", "0"], "components is 0"),
         (["-k", "auto", "--model", "model.json"], "components auto and model exclude each other"),
         (["-k", "auto", "--keep-values"], "keep-values and components auto exclude each other"),
         (["--target-psnr", "30"], "target-psnr is for components auto; components is 16"),
@@ -641,6 +641,7 @@ VALUES = {
     "rare-weight": "1.0",
     "seed": "2",
     "sort": '"hue"',
+    "like": '"start.json"',
     "palette-in": '"colors.json"',
     "keep-values": "false",  # these are no class maps
     "bands": "[3, 2, 1]",

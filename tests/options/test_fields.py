@@ -94,7 +94,7 @@ def test_an_option_has_a_line_of_help_that_names_its_choices(name):
 COMPONENTS = "choose 1 to 65,535"
 REFUSED = [
     (FitOptions, "n_components", [0, -1, 65_536], f"components is {{}}; {COMPONENTS}, or auto"),
-    (FitOptions, "n_components", ["few", "", "8.5", "0"], f"components is {{!r}}; {COMPONENTS}, or auto"),
+    (FitOptions, "n_components", ["few", "", "8.5"], f"components is {{!r}}; {COMPONENTS}, or auto"),
     (FitOptions, "target_psnr", [float("nan"), float("inf")], "target-psnr is {}; it must be a number of decibels"),
     (FitOptions, "max_delta_e", [-0.1, float("nan")], "max-delta-e is {}; it must be 0 or more"),
     (FitOptions, "max_components", [0, 65_536], f"max-components is {{}}; {COMPONENTS}"),
@@ -190,6 +190,7 @@ def test_choices_and_bounds_are_taken(kind, name, value):
             {"n_components": "auto", "init": np.zeros((2, 3))},
             "components is auto; init has a number of them: choose one",
         ),
+        (FitOptions, {"like": "a.json", "sort": "hue"}, "like and sort exclude each other: both give an order; choose one"),
         (ReadOptions, {"page": 0, "all_pages": True}, "page and all-pages exclude each other; choose one"),
         (ReadOptions, {"page": 0, "pages_as_bands": "all"}, "page and pages-as-bands exclude each other; choose one"),
         (
@@ -376,6 +377,7 @@ def test_a_type_checker_is_told_that_the_package_has_types():
 
 OF_ANOTHER_TYPE = {
     "n_components": [None, 8.0, "8.0", True, {8}],
+    "like": [5, ("a.json",), np.zeros((2, 3))],
     "target_psnr": ["30", True],
     "max_delta_e": ["2"],
     "max_components": [2.5, "256"],

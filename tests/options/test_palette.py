@@ -32,6 +32,7 @@ def test_a_file_of_no_known_kind_is_refused(name):
         ("range", "0,9"),
         ("palette", "centroids"),
         ("sort", "hue"),
+        ("like", "a.json"),
         ("keep_values", True),
         ("display_bands", (3, 2, 1)),
         ("display_range", "0,80"),
