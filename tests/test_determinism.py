@@ -32,14 +32,16 @@ def source(request, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def many_places(monkeypatch):
-    """Cut small images into many parts and sample some of their pixels, as it is with large ones."""
+    """Cut small images into many parts, and sample or look at some of their pixels, as it is with large ones."""
     monkeypatch.setattr("streamgmm.jobs.passes.blocks.BLOCK_PIXELS", 1 << 13)
     monkeypatch.setattr("streamgmm.jobs.sampling.SAMPLE_PIXELS", 1 << 12)
+    monkeypatch.setattr("streamgmm.jobs.labeling.SEEN_PIXELS", 1 << 12)
 
 
 def digest(source, path, threads=1, **options):
-    streamgmm.quantize(source, path, overwrite=True, threads=threads, **OPTIONS | options)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """A digest of the output, and of what is told of its colors."""
+    report = streamgmm.quantize(source, path, overwrite=True, threads=threads, **OPTIONS | options)
+    return hashlib.sha256(path.read_bytes()).hexdigest(), report.psnr_db, report.delta_e
 
 
 @cache

@@ -1,6 +1,7 @@
 """A strict run that has not converged, or is not as good as was asked, is an error; any other run says so and is done."""
 
 import json
+import re
 
 import pytest
 
@@ -111,6 +112,22 @@ def test_a_psnr_that_is_reached(command, folder, capfd):
     capfd.readouterr()
     assert leave(*WRITE[command], "--min-psnr", f"{reached - 0.01}", "--strict") == 0
     assert capfd.readouterr().err == ""
+
+
+TARGET = ["-k", "auto", "--max-components", "3", "--max-delta-e", "0.5"]
+
+
+@pytest.mark.parametrize("command", ["quantize", "quantize streaming", "fit"])
+def test_a_target_that_is_missed(command, folder, capfd):
+    arguments, before = [*FIT[command], *TARGET], names(folder)
+    assert leave(*arguments, "--strict") == QUALITY
+    complaint = capfd.readouterr().err
+    assert re.fullmatch(
+        r"streamgmm: in\.tif: mean Delta E is \d+\.\d+, more than 0\.5; raise --max-components above 3\n", complaint
+    )
+    assert names(folder) == before
+    assert leave(*arguments) == 0
+    assert re.fullmatch(r"streamgmm: in\.tif: mean Delta E .*, more than 0\.5; .*\n", capfd.readouterr().err)
 
 
 def test_exact_colors_reach_any_psnr(folder, capfd):

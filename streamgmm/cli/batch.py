@@ -23,6 +23,7 @@ from ..options.palette import PaletteOptions
 from ..system.files import check_output, is_stream, open_text, output_errors, read_text, write_text
 from .help import Command
 from .options import FILE, Numbers, named_in, options_of, start_of
+from .summary import size
 from .terminal import file_bar, is_watched, log_to_file, told_options
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def batch(
 
     pairs = find(inputs, BatchOptions(**{name: options[name] for name in ("out_dir", "suffix", "recursive")}))
     config = click.get_current_context().meta.get(CONFIG)
-    others = [Path(path) for path in (config, options["model"], options["palette_in"], *named_in(init)) if path is not None]
+    named = [options[name] for name in ("model", "palette_in", "like")]
+    others = [Path(path) for path in (config, *named, *named_in(init)) if path is not None]
     told = [path for path in (log_file, metrics_file) if path is not None]
     if report is not None and str(report) != "-":
         with output_errors(report):
@@ -233,5 +235,8 @@ def _summarize(reports: "list[FileReport]", seconds: float, aloud: bool) -> None
     text = ", ".join(f"{counts[status]:,} {status}" for status in ("done", "skipped", "failed"))
     if unconverged := sum(each.converged is False for each in reports):
         text += f", {unconverged:,} not converged"
+    read, written = (sum(getattr(each, name) or 0 for each in reports) for name in ("bytes_in", "bytes_out"))
+    if written:
+        text += f", {size(read)} to {size(written)}"
     level = logging.WARNING if counts["failed"] or aloud else logging.INFO
     log.log(level, "%s in %.1f s", f"{len(reports):,} {'file' if len(reports) == 1 else 'files'}: {text}", seconds)

@@ -4,7 +4,8 @@ import codecs
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from .batch import batch
 from .compare import compare
 from .help import HEADINGS, WIDEST, Group, Option
 from .options import FILE, named_in, options_of, start_of
+from .summary import summary, summary_of_fit
 from .terminal import is_verbose, is_watched, progress_bars, say, told_options, verbose_option
 
 if TYPE_CHECKING:
@@ -55,10 +57,10 @@ def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: 
 
     with progress_bars(quiet) as progress:
         given = Quantize(source, target, init=start_of(init), progress=progress, **options)
-        read = [source, *named_in(init), *filter(None, [options["palette_in"]])]
+        read = [source, *named_in(init), *(Path(options[name]) for name in ("palette_in", "like") if options[name])]
         _check_apart(report, read, _outputs(target, options))
         result = quantize_image(given)
-    _tell(result, report, quiet)
+    _tell(result, report, quiet, partial(summary, form=options["output"], values=options["keep_values"]))
 
 
 @cli.command(epilog=EPILOG)
@@ -81,9 +83,10 @@ def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None,
 
     with progress_bars(quiet) as progress:
         given = FitToFile(sources, output, init=start_of(init), progress=progress, **options)
-        _check_apart(report, [*sources, *named_in(init)], [output])
+        like = [Path(options["like"])] if options["like"] else []
+        _check_apart(report, [*sources, *named_in(init), *like], [output])
         result = fit_to_file(given)
-    _tell(result, report, quiet)
+    _tell(result, report, quiet, summary_of_fit)
 
 
 @cli.command(epilog=EPILOG)
@@ -100,7 +103,7 @@ def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: b
         given = Apply(model, source, target, progress=progress, **options)
         _check_apart(report, [model, source], _outputs(target, options))
         result = apply_to_image(given)
-    _tell(result, report, quiet)
+    _tell(result, report, quiet, partial(summary, form=options["output"]))
 
 
 @cli.command(epilog=EPILOG)
@@ -170,12 +173,14 @@ def _check_apart(report: Path | None, inputs: Sequence[Path], outputs: Sequence[
             raise OptionError(f"{report}: the report needs a file of its own")
 
 
-def _tell(result: "Report", report: Path | None, quiet: bool) -> None:
-    """Write the report, and say on a terminal what is to be known of an output that was made."""
+def _tell(result: "Report", report: Path | None, quiet: bool, summary: Callable[["Report"], str]) -> None:
+    """Write the report, and say on a terminal what was achieved, and what is wrong with it."""
     if report is not None and str(report) == "-":
         say(result.to_json())
     elif report is not None:
         write_text(report, result.to_json())
+    if is_watched(quiet):
+        log.warning("%s", summary(result))
     if is_watched(quiet) and not is_verbose() and not result.converged:
         from ..jobs.report import not_converged
 

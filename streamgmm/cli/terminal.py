@@ -23,6 +23,7 @@ PHASES = {
     "compile": "compiling kernels (once per machine)",
     "count": "counting colors",
     "sample": "sampling",
+    "choose": "choosing the number of colors",
     "seed": "seeding",
     "fit": "fitting",
     "average": "averaging colors",

@@ -97,7 +97,8 @@ def apply(given: Apply) -> Report:
     wait : float >= 0
         Seconds to wait where another run is writing the same output.
     strict : bool
-        Raise QualityError, and write nothing, where the fit has not converged, or ``min_psnr`` is missed.
+        Raise QualityError, and write nothing, where the fit has not converged, or ``min_psnr`` or a target is
+        missed.
     chunk_size, threads, memory, progress
         As in :func:`streamgmm.fit_image`.
 
@@ -149,10 +150,8 @@ def write_labeled(
         iterations=0,
         converged=True,
         log_likelihood=[],
-        seconds=session.clock.seconds,
-        pixels=session.clock.pixels,
-        resumed=session.clock.resumed,
         distinct_colors=None,
+        **session.facts(),
         **written.facts(),
     )
 

@@ -25,10 +25,15 @@ class Clock:
     """Times the phases of a job, counts their pixels, and passes both on to a progress callback."""
 
     def __init__(self, progress: Progress | None = None):
-        self._progress = progress
+        self._progress, self._start = progress, time.perf_counter()
         self.seconds: dict[str, float] = {}
         self.pixels: dict[str, int] = {}
         self.resumed: dict[str, int] = {}  # of these, what was taken over from an interrupted run
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the job began."""
+        return time.perf_counter() - self._start
 
     @contextlib.contextmanager
     def phase(self, name: str, total: int) -> Iterator[Advance]:

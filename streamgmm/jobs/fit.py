@@ -10,12 +10,13 @@ from ..errors import ImageReadError, OptionError, QualityError, StreamGMMError, 
 from ..image.image import Source
 from ..image.pool import ImagePool
 from ..model.mixture import Mixture
-from ..model.palette import sorted_by
 from ..options import FitOptions, JobOptions, ReadOptions, ResourceOptions
 from ..options.fields import flat
 from ..system.files import write_text
 from . import CONVERGENCE
+from .choosing import check_targets
 from .clock import Clock, unseen
+from .earlier import check_earlier, in_order, with_earlier
 from .fitting import FitResult, fit_pixels
 from .passes.sums import Sum
 from .passes.tasks import Look
@@ -39,8 +40,18 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     ----------
     sources : path or ndarray of shape (height, width[, bands]), or a list of these
         Images with the same number of bands; every pixel of every image counts the same.
-    n_components : int in [1, 65535]
-        Components K.
+    n_components : int in [1, 65535], or "auto"
+        Components K. ``"auto"`` takes as few as give a palette that meets the targets, to a 32nd of their number, along a path
+        over that number on the colors, or the sample, that the fit starts from: no more is read. The Bayesian information
+        criterion is no answer: likelihood grows with the pixels, its penalty with their logarithm, so that at 10^9 pixels
+        10^-7 nats a pixel pay for a component.
+    target_psnr : float, optional
+        Of ``"auto"``: the least peak signal-to-noise ratio, in dB, of what is shown.
+    max_delta_e : float >= 0, optional
+        Of ``"auto"``: the largest mean CIE Delta E 2000 of what is shown. Where neither is given it is 2: up to there only an
+        experienced eye sees a difference (Mokrzycki and Tatol 2011).
+    max_components : int in [1, 65535], optional
+        Of ``"auto"``: the most components, 256 by default. They are taken where the targets are missed, with a warning.
     covariance_type : {"full", "tied", "diag", "spherical", "isotropic"}
         As in scikit-learn; ``isotropic`` is one variance, and one weight, for all components and bands.
     method : {"auto", "exact", "stream", "minibatch"}
@@ -79,6 +90,10 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     sort : {"weight", "luminance", "hue"}
         Order of the components: by falling weight; by the luma (Rec. 709) of their colors, dark ones first; or by the hue
         (HSV) of these, grays first, by luma. Equals by weight.
+    like : path or Mixture, optional
+        An earlier model: components get the numbers of those of it that they are most like, so that palettes of images that are
+        nearly equal are in one order. Of all pairs of means the nearest is matched first, then the nearest of the rest. More
+        components than it has follow by weight; of more that it has, those without a match are left out.
     bands, nodata, alpha, page, level, indices, pages_as_bands
         As in :func:`streamgmm.open_image`.
     all_pages : bool
@@ -102,11 +117,12 @@ def fit_image(given: Fit) -> tuple[Mixture, Report]:
     ------
     OptionError, ImageReadError, UnsupportedImageError, MemoryBudgetError, Cancelled
     """
+    given, _ = with_earlier(given)
     several = isinstance(given.sources, list | tuple)
     sources = given.sources if isinstance(given.sources, list | tuple) else [given.sources]
     with open_session(sources, given.part(ReadOptions), Resources.of(given), Clock(given.progress)) as session:
         result, names = _fit(session, given)
-        check_converged(result, False, names[0])
+        check_fit(result, given, False, names[0])
         return result.mixture, result.report(names if several else names[0], session)
 
 
@@ -127,18 +143,20 @@ def fit_to_file(given: FitToFile, **notes: str) -> Report:
     OutputError, LockedError, QualityError
         Beside what :func:`fit_image` raises.
     """
-    with open_job(given.sources, [], [given.dst], given, given.part(FitOptions), given.by_image) as session:
+    given, models = with_earlier(given)
+    with open_job(given.sources, [], [given.dst], given, given.part(FitOptions), given.by_image, models=models) as session:
         result, names = _fit(session, given, given.by_image)
-        check_converged(result, given.strict, names[0])
+        check_fit(result, given, given.strict, names[0])
         write_text(given.dst, result.mixture.to_json(**notes), session.part(given.dst))
         return replace(result.report(names, session), output=str(given.dst))
 
 
 def _fit(session: Session, options: FitOptions, by_image: bool = False) -> tuple[FitResult, list[str]]:
     """Fit a mixture to all images; return their names, too."""
+    check_earlier(session, options)
     result = fit_pixels(session, options, by_image=by_image)
     session.check_unchanged()
-    result = replace(result, mixture=sorted_by(result.mixture, options.sort))
+    result = replace(result, mixture=in_order(result.mixture, options))
     return result, list(dict.fromkeys(image.name for image in session.images))
 
 
@@ -186,6 +204,17 @@ def _is_whole(source: Path, reading: ReadOptions, resources: Resources) -> bool:
     except StreamGMMError:
         return False
     return True
+
+
+def check_fit(result: FitResult, options: FitOptions, strict: bool, name: str) -> None:
+    """Warn of a fit that has not converged, or does not reach its targets, or refuse it.
+
+    Raises
+    ------
+    QualityError
+    """
+    check_converged(result, strict, name)
+    check_targets(name, result.choice and result.choice.missed, options.wanted, strict)
 
 
 def check_converged(result: FitResult, strict: bool, name: str) -> None:

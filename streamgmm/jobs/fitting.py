@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import OptionError
 from ..model.colors import ColorTable
+from ..model.distortion import psnr_of_clusters
 from ..model.em import Fit, fit_mixture
 from ..model.kmeans import hardened, nearest_colors, reseed
 from ..model.mixture import Mixture
@@ -16,6 +17,7 @@ from ..model.space import BY_TYPE
 from ..model.statistics import Statistics
 from ..model.warmup import compile_kernels
 from ..options import FitOptions, Preset
+from .choosing import Choice, choose
 from .clock import Advance
 from .gathering import count_colors, how_to_fit, seed_sample, stream_instead
 from .given_colors import fixed_means
@@ -49,6 +51,8 @@ class FitResult:
     table: ColorTable | None = None
     batch_pixels: int | None = None
     fraction_read: float | None = None
+    psnr_db_nearest: float | None = None
+    choice: Choice | None = None
 
     def report(self, name: str | list[str], session: Session) -> Report:
         """Report the fit of an image, or of several."""
@@ -63,12 +67,11 @@ class FitResult:
             iterations=self.iterations,
             converged=self.converged,
             log_likelihood=self.log_likelihood,
-            seconds=session.clock.seconds,
-            pixels=session.clock.pixels,
-            resumed=session.clock.resumed,
             distinct_colors=None if self.table is None else len(self.table),
             batch_pixels=self.batch_pixels,
             fraction_read=self.fraction_read,
+            curve=self.choice and self.choice.curve,
+            **session.facts(),
         )
 
 
@@ -114,25 +117,31 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
         log.warning(
             "%s: rare-weight does nothing: it is for colors that are counted, 8 bits of up to three bands", session.name
         )
-    weighed = None if table is None else table.powered(options.rare_weight).converted()
-    sample, few = seed_sample(session, options, chosen, weighed, space, by_image, fixed)
+    weighed = None if table is None else table.powered(options.rare_weight)
+    shown, few = seed_sample(session, options, chosen, weighed, space, by_image, fixed)
+    choice, seeded = None, partial(_start, fixed=fixed, threads=session.engine.threads)
+    if options.is_auto:
+        options, few, choice = choose(session, options, seeded, shown, table, few)
     if few is not None:
         few = few if table is None else table
-        return FitResult(lossless(few, options.covariance_type, fixed), "lossless", [], True, 0, table=few)
+        return FitResult(lossless(few, options.covariance_type, fixed), "lossless", [], True, 0, table=few, choice=choice)
+    sample, weighed = shown.converted(), None if weighed is None else weighed.converted()
     with clock.phase("seed", most_colors(sample)) as advance:
-        start = _start(sample, options, fixed, session.engine.threads, advance)
-    preset, pixels, share = options.preset_for(blocks.n_bands), None, None
+        start = seeded(sample, options, advance=advance)
+    preset, pixels, share, nearest = options.preset_for(blocks.n_bands), None, None, None
     part = sample if weighed is None else weighed  # which minibatch EM fits first
     with clock.phase("fit", blocks.n_pixels * options.max_iter) as advance:
-        fit, ridge = _fit_all(session, part if method == "minibatch" else weighed, sample, start, options, advance, by_image)
+        every = part if method == "minibatch" else weighed
+        fit, ridge, clustered = _fit_all(session, every, sample, start, options, advance, by_image)
+        if clustered and method != "minibatch" and options.rare_weight == 1 and not sample.space.converts:
+            nearest = psnr_of_clusters(clustered)
         if method == "minibatch" and whole and table is not None:
             share = 1.0
         elif method == "minibatch":
             fit, pixels, share = go_on(session, chosen, part, fit, ridge, options, advance)
     how = fit.log_likelihood, fit.converged, fit.passes, preset, ridge, table if whole else None
-    return FitResult(
-        _ordered(fit.mixture, sample if table is None else table), method, *how, batch_pixels=pixels, fraction_read=share
-    )
+    mixture = _ordered(fit.mixture, shown if table is None else table)
+    return FitResult(mixture, method, *how, pixels, share, nearest, choice)
 
 
 def _ordered(mixture: Mixture, table: ColorTable) -> Mixture:
@@ -143,7 +152,7 @@ def _ordered(mixture: Mixture, table: ColorTable) -> Mixture:
     return mixture.take(np.lexsort((*mixture.means.T[::-1], -n)))
 
 
-def _start(sample: ColorTable, options: FitOptions, fixed: np.ndarray | None, threads: int, advance: Advance) -> Start:
+def _start(sample: ColorTable, options: FitOptions, *, fixed: np.ndarray | None, threads: int, advance: Advance) -> Start:
     """Find a start on a sample."""
     init, n_bands = options.init, sample.colors.shape[1]
     if isinstance(init, np.ndarray):
@@ -154,7 +163,7 @@ def _start(sample: ColorTable, options: FitOptions, fixed: np.ndarray | None, th
         init = sample.space.coordinates_of(init)
     return seed_mixture(
         sample,
-        options.n_components,
+        options.wanted,
         options.covariance_type,
         init,  # type: ignore[arg-type]
         ridge=None if isinstance(options.reg_covar, str) else options.reg_covar,
@@ -176,8 +185,11 @@ def _fit_all(
     options: FitOptions,
     advance: Advance,
     by_image: bool,
-) -> tuple[Fit, np.ndarray]:
-    """Run EM on every pixel: on the color table, or reading the images at each iteration; return the ridge, too."""
+) -> tuple[Fit, np.ndarray, Statistics | None]:
+    """Run EM on every pixel: on the color table, or reading the images at each iteration.
+
+    Return the ridge, too, and the clusters of k-means on every pixel, where these were found on the way.
+    """
 
     def accumulate(mixture: Mixture) -> Statistics:
         if table is None:
@@ -193,10 +205,10 @@ def _fit_all(
     again = partial(reseed, sample, options.seed)
     if options.preset == "fidelity":
         fit = nearest_colors(accumulate, start.mixture, again, step=sample.step, max_iter=options.max_iter, tol=options.tol)
-        return fit, start.ridge
-    passes, most = 0, min(ALL_PIXELS, options.max_iter - 2)  # EM takes two to see whether it gains anything
+        return fit, start.ridge, None
+    passes, clustered, most = 0, None, min(ALL_PIXELS, options.max_iter - 2)  # EM takes two to see whether it gains anything
     if options.is_hard(session.blocks.n_bands) and most > 0:
-        start, passes = on_all_pixels(accumulate, start, noise_floor(sample), most)
+        start, passes, clustered = on_all_pixels(accumulate, start, noise_floor(sample), most)
     fit = fit_mixture(
         accumulate,
         start.mixture,
@@ -206,4 +218,4 @@ def _fit_all(
         tol=options.tol,
         ridge=start.ridge,
     )
-    return replace(fit, passes=fit.passes + passes), start.ridge
+    return replace(fit, passes=fit.passes + passes), start.ridge, clustered

@@ -50,7 +50,10 @@ def seed_sample(
     by_image: bool,
     fixed: np.ndarray | None,
 ) -> tuple[ColorTable, ColorTable | None]:
-    """Return the colors to seed from, and all colors with their counts where there are no more than components."""
+    """Return the colors to seed from, and all colors with their counts where there are no more than components.
+
+    They are RGB, in whatever space the mixture will be.
+    """
     blocks, wanted = session.blocks, options.wanted
 
     def all_fit(colors: ColorTable) -> bool:
@@ -73,8 +76,7 @@ def seed_sample(
         if len(sample) > wanted:
             return sample, None
         colors, complete = few_colors(session, space, wanted, advance, by_image)
-        sample = near_colors(sample + colors.converted())
-        return sample, colors if complete and colors.is_apart and all_fit(colors) else None
+        return near_colors(sample + colors), colors if complete and colors.is_apart and all_fit(colors) else None
 
 
 def how_to_fit(method: Method, session: Session, resources: Resources, by_image: bool) -> tuple[str, int]:

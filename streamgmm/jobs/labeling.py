@@ -23,10 +23,11 @@ from ..model.labels import confidence
 from ..model.mixture import Mixture
 from ..model.palette import palette_of
 from ..model.space import BY_TYPE
-from ..options import OutputOptions, RunOptions
-from ..system.files import output_errors
+from ..options import FitOptions, OutputOptions, RunOptions
+from ..system.files import output_errors, size_of
 from .assembling import assemble
 from .centroids import centroid_palette
+from .choosing import Targets, check_targets
 from .class_map import Legend
 from .clock import Advance
 from .palette_file import palette_text
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 # Labels of 8 bits.
 BYTE = 256
+# Pixels of a job up to which Delta E is taken of all of them, where they are labeled one by one: a quarter of a second.
+SEEN_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -111,15 +114,17 @@ def write_outputs(
         session.check_unchanged()
         measured = measured or store.distortion
         if legend is None or legend.measured:
-            _check_psnr(session.name, measured, options)
+            _check_quality(session.name, measured, options)
         with session.clock.phase("write", 0):
             text, counts = "", measured.counts if measured else np.empty(0)
             if options.palette_out is not None:
                 text = palette_text(Path(options.palette_out), palette, mixture, display, counts, nodata, legend)
             assemble(session, outputs, store.spools, options, text, mark)
+    size, in_color = size_of(dst), options.output != "labels"
     wide = nodata is not None and len(palette) <= BYTE < nodata + 1 and options.output != "rgb"
     lost = told_dropped(images, *(["8 bits a pixel (256 colors and nodata take 16)"] if wide else []))
-    return Written(nodata, measured, display, _is_exact(measured, display, session.blocks.n_bands, options), lost)
+    exact = _is_exact(measured, display, session.blocks.n_bands, options)
+    return Written(nodata, measured, display, exact, lost, size, in_color)
 
 
 def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int, options: LabelingOptions) -> bool:
@@ -147,6 +152,7 @@ def _label(
         session.blocks.dtype,
         tuple(Layer(output.label, output.specs[number], output.firsts[number]) for output in outputs),
         display,
+        session.blocks.n_pixels > SEEN_PIXELS,
     )
     windows = TileGrid(Window(0, 0, *image.shape[:2]), unit)
     blocks = [Block(image, window, number, index) for index, window in enumerate(windows)]
@@ -195,10 +201,12 @@ def _level_tiles(spool: Spool, spec: ImageSpec, level: int, below: int) -> list[
     ]
 
 
-def _check_psnr(name: str, measured: Distortion | None, options: LabelingOptions) -> None:
+def _check_quality(name: str, measured: Distortion | None, options: LabelingOptions) -> None:
     reached, least = measured.psnr_db if measured else None, options.min_psnr
     if least is not None and reached is not None and reached < least:
         complaint = f"{name}: PSNR is {reached:.2f} dB, less than {least:g}; ask for more components"
         if options.strict:
             raise QualityError(complaint)
         log.warning("%s", complaint)
+    if isinstance(options, FitOptions) and options.is_auto:
+        check_targets(name, Targets.of(options).missed(measured), options.wanted, options.strict)

@@ -12,18 +12,19 @@ from ..errors import NoPixelsError, OptionError
 from ..image.image import Source
 from ..model.colors import has_table
 from ..model.labels import LookupTable, classify
-from ..model.palette import sorted_by
 from ..options import ClassMapOptions, FitOptions, JobOptions, OutputOptions
 from ..options.fields import flat
 from ..options.palette import PaletteOptions, QuantizeOptions
 from .apply import write_labeled
+from .choosing import check_targets
 from .class_map import read_classes
 from .disk import check_room
+from .earlier import check_earlier, in_order, with_earlier
 from .fit import check_converged
 from .fitting import fit_pixels
 from .given_palette import GivenPalette
 from .labeling import LabelingOptions, write_outputs
-from .report import Report
+from .report import Report, Written
 from .session import Session, open_job
 from .specs import display_of, shown_bands
 from .tile_store import Known, Labeler
@@ -86,13 +87,15 @@ def quantize(given: Quantize) -> Report:
 
 def quantize_image(given: Quantize, mark: str | None = None) -> Report:
     """Do the job of :func:`quantize`, and put a mark into the output's Software (tag 305)."""
+    given, models = with_earlier(given)
     dst, facts = Path(given.dst), (given.part(FitOptions), given.part(OutputOptions), given.part(ClassMapOptions))
     palette = GivenPalette.of(given.part(PaletteOptions))
-    models, colors = ([], None) if palette is None else ([palette.path], palette.colors)
+    models, colors = (models, None) if palette is None else ([palette.path], palette.colors)
     with open_job([given.src], *given.paths(dst), given, *facts, colors, models=models) as session:
         shown_bands(given, session.blocks)
         if palette is not None:
             return write_labeled(session, dst, given, palette.mixture(session), "palette", palette.legend, mark)
+        check_earlier(session, given)
         given, legend = _with_room(given, session), None
         check_room(session, dst, given, given.wanted)
         try:
@@ -103,11 +106,13 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
         except NoPixelsError as error:
             log.warning("%s; the output is all nodata", error)
             written = write_outputs(session, dst, given, None, _zeros, mark=mark)
-            return _nothing(session, dst, written.dropped)
+            return _nothing(session, dst, written)
         check_converged(result, given.strict, session.name)
-        if given.sort != "weight":
+        if given.strict and result.choice:  # else it is said of the output
+            check_targets(session.name, result.choice.missed, given.wanted, True)
+        if not legend:
             shown = display_of(given, result.mixture, session.blocks)
-            result = replace(result, mixture=sorted_by(result.mixture, given.sort, shown))
+            result = replace(result, mixture=in_order(result.mixture, given, shown))
         mixture, table, blocks, known = result.mixture, result.table, session.blocks, None
         classified = partial(legend.label if legend else classify, mixture=mixture)
         label: Labeler = classified
@@ -116,21 +121,25 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
             label, known = LookupTable(table, labels), Known(table, labels)
         written = write_outputs(session, dst, given, mixture, label, known, mark, legend)
         report = replace(result.report(session.name, session), output=str(dst), **written.facts())
+        if written.shows_samples(blocks.dtype, blocks.n_bands):
+            report = replace(report, psnr_db_nearest=result.psnr_db_nearest)
         if legend:  # what the colors show is not asked
-            return replace(report, psnr_db=None)
+            return replace(report, psnr_db=None, delta_e=None)
         return report if written.exact or report.method != "lossless" else replace(report, method="classes")
 
 
 def _with_room(given: Quantize, session: Session) -> Quantize:
     """Return what is asked for with one color less, where 256 and one for masked pixels would take 16 bits a pixel."""
     fitted = not given.keep_values and given.output != "rgb" and isinstance(given.init, str)
-    if not fitted or given.n_components != COLORS or not session.masked():
+    if not fitted or given.wanted != COLORS or not session.masked():
         return given
+    if given.is_auto:
+        return replace(given, max_components=COLORS - 1)
     log.warning("%s: masked pixels take one of %d colors; 16 bits a pixel would be needed for more", session.name, COLORS)
     return replace(given, n_components=COLORS - 1)
 
 
-def _nothing(session: Session, dst: Path, dropped: list[str]) -> Report:
+def _nothing(session: Session, dst: Path, written: Written) -> Report:
     """Report an image without a pixel that is not masked."""
     return Report(
         input=session.name,
@@ -141,13 +150,12 @@ def _nothing(session: Session, dst: Path, dropped: list[str]) -> Report:
         iterations=0,
         converged=True,
         log_likelihood=[],
-        seconds=session.clock.seconds,
-        pixels=session.clock.pixels,
-        resumed=session.clock.resumed,
         distinct_colors=0,
         colors_used=0,
         nodata=0,
-        dropped=dropped,
+        dropped=written.dropped,
+        bytes_out=written.bytes_out,
+        **session.facts(),
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import __version__
 from ..image.image import Image
 from ..model.display import Display
@@ -43,6 +45,10 @@ class Report:
         held-out pixels, at each score; fidelity: of each pixel in its own component).
     seconds, pixels : dict
         Wall seconds and pixels worked on in each phase; while seeding, colors of the sample.
+    total_seconds, pixels_per_second : float
+        Of the whole job, and the pixels of its images in that time.
+    bytes_in, bytes_out : int or None
+        Sizes of the files that were read, and of the output; None of arrays, and where none was written.
     resumed : dict
         Of the pixels of each phase, those that an interrupted run had worked on already.
     peak_memory_bytes : int
@@ -54,6 +60,12 @@ class Report:
     psnr_db : float or None
         Peak signal-to-noise ratio of the palette's colors, over the bands that are shown, in the range that is shown; None
         where they are exact, or nothing was written.
+    delta_e : float or None
+        Mean CIE Delta E 2000 of what is shown; None where psnr_db is, or no color is written. Where colors are not counted and
+        there are more than 2^20 pixels, it is of one in 61.
+    psnr_db_nearest : float or None
+        What psnr_db would be at least, by k-means of as many colors, which ``preset="fidelity"`` is; None where that is not
+        known without more work: it is of 8-bit samples that are all shown, fitted as a picture.
     display_range : (low, high), or None
         Stored samples that the palette shows as black and white, where it is stretched; None where these are the ends of
         the samples' type, or nothing was written.
@@ -61,6 +73,9 @@ class Report:
         Label of masked pixels in the output, where there are any.
     dropped : list of str
         What the input has and the output does not get: names of tags.
+    curve : list of dict, or None
+        Where the number of components was to be found: of each that was tried, in rising order, ``n_components``, and the
+        ``psnr_db`` and ``delta_e`` of its palette on a sample; None where there is no error.
     batch_pixels, fraction_read : int and float, or None
         Minibatch only: pixels a batch, and the share of the image that was read.
     """
@@ -78,14 +93,21 @@ class Report:
     distinct_colors: int | None
     colors_used: int | None = None
     psnr_db: float | None = None
+    delta_e: float | None = None
+    psnr_db_nearest: float | None = None
     display_range: tuple[float, float] | None = None
     preset: str | None = None
     ridge: list[float] | None = None
     nodata: int | None = None
     dropped: list[str] = field(default_factory=list)
+    curve: list[dict[str, float | None]] | None = None
     batch_pixels: int | None = None
     fraction_read: float | None = None
     resumed: dict[str, int] = field(default_factory=dict)
+    total_seconds: float = 0.0
+    pixels_per_second: float = 0.0
+    bytes_in: int | None = None
+    bytes_out: int | None = None
     peak_memory_bytes: int = field(default_factory=peak_memory)
     version: str = __version__
 
@@ -114,6 +136,10 @@ class Written(NamedTuple):
         Whether the output gives all samples back.
     dropped : list of str
         What the input has and the output does not get.
+    bytes_out : int or None
+        The size of the output.
+    in_color : bool
+        Whether it has colors.
     """
 
     nodata: int | None
@@ -121,6 +147,13 @@ class Written(NamedTuple):
     display: Display | None
     exact: bool
     dropped: list[str]
+    bytes_out: int | None
+    in_color: bool
+
+    def shows_samples(self, dtype: np.dtype, n_bands: int) -> bool:
+        """Whether colors show all samples as they are, in 8 bits."""
+        shown = self.display is not None and self.display.by_type and self.display.shows_all(n_bands)
+        return shown and self.in_color and dtype == np.uint8
 
     def facts(self) -> dict[str, Any]:
         """Return what a report tells of it."""
@@ -130,6 +163,8 @@ class Written(NamedTuple):
             "nodata": self.nodata,
             "colors_used": self.distortion.colors_used,
             "psnr_db": self.distortion.psnr_db,
+            "delta_e": self.distortion.delta_e if self.in_color else None,
+            "bytes_out": self.bytes_out,
             "dropped": self.dropped,
             "display_range": None if self.display.by_type else self.display.range,
         }

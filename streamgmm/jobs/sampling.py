@@ -52,9 +52,8 @@ class Sample(NamedTuple):
     weights: np.ndarray
 
     def table(self, space: SampleSpace, dtype: np.dtype) -> ColorTable:
-        """Return the colors, of which none is far off, where mixtures are."""
-        near = near_colors(ColorTable.of(space.forward(self.pixels, dtype), self.weights, space))
-        return ColorTable.of(near.converted().colors, near.counts, space) if space.converts else near
+        """Return the colors, of which none is far off."""
+        return near_colors(ColorTable.of(space.forward(self.pixels, dtype), self.weights, space))
 
 
 def near_colors(table: ColorTable) -> ColorTable:

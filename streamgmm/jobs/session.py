@@ -87,6 +87,19 @@ class Session:
         self.engine.reduce(Look(), unread, found, self.blocks.block_bytes, Checkpoint(None).step("masked"), unseen)
         return found.complete
 
+    def facts(self) -> dict[str, Any]:
+        """Return what every report tells: how long it took, of how many pixels and bytes."""
+        states, elapsed = [image.state for image in self.images], self.clock.elapsed
+        sizes = {state[:2]: state.size for state in states if state is not None}  # pages are of one file
+        return {
+            "seconds": self.clock.seconds,
+            "pixels": self.clock.pixels,
+            "resumed": self.clock.resumed,
+            "total_seconds": elapsed,
+            "pixels_per_second": self.blocks.n_pixels / elapsed,
+            "bytes_in": sum(sizes.values()) if all(states) else None,
+        }
+
     def nothing(self) -> NoPixelsError:
         """Return the error that every pixel is masked."""
         return NoPixelsError(f"{self.name}: every pixel is masked (nodata, alpha 0, mask or NaN); there is nothing to fit")

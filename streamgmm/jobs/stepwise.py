@@ -77,8 +77,8 @@ def go_on(
                 read.update(some)
                 yield partial(read_statistics, session, some, advance)
 
-    size = sample_size(session, options.n_components)
-    scored = draw(session, size, options.seed + 1, held_out, advance).table(table.space, blocks.dtype)
+    size = sample_size(session, options.wanted)
+    scored = draw(session, size, options.seed + 1, held_out, advance).table(table.space, blocks.dtype).converted()
     fit = stepwise_em(
         batches(),
         partial(scored.accumulate, threads=threads),

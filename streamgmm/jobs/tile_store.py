@@ -98,5 +98,5 @@ class TileStore(Sum):
         for number, spool in enumerate(self.spools):
             if not spool.restore({name: state[f"{name}{number}"] for name in spool.state()}):
                 return False
-        self.distortion = Distortion.from_arrays(state) if "squared_error" in state else None
+        self.distortion = Distortion.from_arrays(state) if "sums" in state else None
         return True

@@ -33,6 +33,9 @@ L6, L7, L8 = np.float32(-0.020685855), np.float32(0.0147787208), np.float32(-0.0
 MANTISSA, ONE, BIAS, SHIFT = np.int32(0x7FFFFF), np.int32(0x3F800000), np.int32(127), np.int32(23)
 ZERO, HALF, MIDDLE = np.float32(0.0), np.float32(0.5), np.float32(1.5)
 WHOLE = np.float32(255.0)
+# Parts of a level squared that are added up: 16 bits that are off by one are 16 of them.
+FINE_BITS = np.int64(20)
+FINE, FINE_MASK = 2.0**20, np.int64(2**20 - 1)
 
 
 @kernel
@@ -211,12 +214,12 @@ def compact(counters, colors, counts):
 
 
 @entry
-def squared_error(pixels, weights, labels, palette, scale, counts):
-    """Return the weighted sum of squared distances of pixels, as they are shown, to palette (K, 3); count labels in counts.
+def squared_error(pixels, weights, labels, palette, scale, counts, sums):
+    """Add squared distances of pixels, as they are shown, to palette (K, 3), and count their labels in counts.
 
-    The palette is in samples above black, and distances are in levels of 8 bits.
+    The palette is in samples above black, and distances are in levels of 8 bits: whole ones are added to sums[0], and what
+    is over, in 2^-20, to sums[1]. Weights are whole numbers. So sums are exact, in any order.
     """
-    error = 0.0
     for i in range(pixels.shape[0]):
         k = labels[i]
         w = weights[i] if weights.shape[0] > 0 else 1.0
@@ -225,9 +228,10 @@ def squared_error(pixels, weights, labels, palette, scale, counts):
             x = np.float32(pixels[i, scale.bands[j]]) - scale.black[j]
             d = (min(max(x, ZERO), scale.white[j]) - palette[k, j]) * scale.gain[j]
             s += d * d
-        error += w * np.float64(s)
+        fine = np.int64(np.float64(s) * FINE + 0.5)
+        sums[0] += np.int64(w) * (fine >> FINE_BITS)
+        sums[1] += np.int64(w) * (fine & FINE_MASK)
         counts[k] += w
-    return error
 
 
 @entry

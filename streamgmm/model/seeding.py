@@ -166,14 +166,14 @@ def _thinned(sample: ColorTable, n_components: int, seed: int) -> ColorTable:
     return few if len(few) >= n_components else sample
 
 
-def on_all_pixels(accumulate: Accumulate, start: Start, floor: np.ndarray, most: int) -> tuple[Start, int]:
-    """Run k-means on all pixels from a start that was found on a sample; return also how many passes that took.
+def on_all_pixels(accumulate: Accumulate, start: Start, floor: np.ndarray, most: int) -> tuple[Start, int, Statistics]:
+    """Run k-means on all pixels from a start that was found on a sample; return also its passes, and what it ended with.
 
     EM hardly moves from there under the ridge of a palette, so this is where every pixel comes to count.
     """
     found = clusters(accumulate, start.mixture, most)
     ridge = palette_ridge(found.statistics, floor)
-    return Start(mixture_of(found.statistics, found.hard, start.mixture, ridge), ridge), found.passes
+    return Start(mixture_of(found.statistics, found.hard, start.mixture, ridge), ridge), found.passes, found.statistics
 
 
 def _drawn(

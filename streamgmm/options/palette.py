@@ -39,6 +39,10 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
 
     def __post_init__(self):
         super().__post_init__()
+        if self.keep_values and self.is_auto:
+            raise OptionError("keep-values and components auto exclude each other: labels are the values; choose one")
+        if self.keep_values and self.like is not None:
+            raise OptionError("keep-values and like exclude each other: labels are the values; choose one")
         if self.keep_values and self.sort != "weight":
             raise OptionError("keep-values and sort exclude each other: labels are the values; choose one")
         if self.keep_values and self.palette != "means":
@@ -54,12 +58,14 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
         if self.palette_in is None:
             return
         chosen = {
+            "components auto": self.is_auto,
             "init": not isinstance(self.init, str) or self.init != "kmeans",
             "preset": self.preset is not None,
             "fix": self.fix is not None,
             "range": self.range not in ("auto", "type"),
             "space": self.space != "rgb",
             "palette": self.palette != "means",
+            "like": self.like is not None,
             "sort": self.sort != "weight",
             "keep-values": self.keep_values,
             "display-bands": self.display_bands is not None,

@@ -24,7 +24,7 @@ class RunOptions(Options):
     resume: bool = option(True, "Go on where the same job was interrupted. [default: resume]")
     lock: bool = option(True, "Let no other run write the same output meanwhile. [default: lock]")
     wait: float = option(0.0, "Wait for another run that writes the same output.", metavar="SECONDS", least=0)
-    strict: bool = option(False, "Fail where the fit has not converged, or --min-psnr is missed.")
+    strict: bool = option(False, "Fail where the fit has not converged, or --min-psnr or a target is missed.")
 
     def __post_init__(self):
         super().__post_init__()

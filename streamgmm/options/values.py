@@ -36,6 +36,26 @@ class Start(Protocol):
 Ranges = tuple[tuple[float, float], ...]
 
 
+def read_components(value: Any, most: int) -> int | str:
+    """Read how many components are wanted: their number, or auto."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    told = shown(value)
+    with contextlib.suppress(ValueError, TypeError):
+        number = int(value) if isinstance(value, str) else operator.index(value)
+        if 1 <= number <= most and not isinstance(value, bool):
+            return number
+        told = str(value) if isinstance(value, bool) else str(number)
+    raise OptionError(f"components is {told}; choose 1 to {most:,}, or auto")
+
+
+def read_like(value: Any) -> "str | os.PathLike | Start | None":
+    """Read an earlier model: a mixture, or the path of its file."""
+    if value is None or isinstance(value, str | os.PathLike) or (hasattr(value, "n_components") and hasattr(value, "means")):
+        return value
+    raise OptionError(f"like is {shown(value)}; write the path of a model file, or give a Mixture")
+
+
 def read_ridge(value: Any) -> float | str:
     """Read what is added to variances."""
     if value == "auto":

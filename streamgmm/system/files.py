@@ -118,6 +118,14 @@ def check_output(path: Path, inputs: list[Path], overwrite: bool, stream: bool =
             raise OutputError(f"{path}: exists; use --overwrite to replace it")
 
 
+def size_of(path: Path) -> int | None:
+    """Return the size of a file, or None where it is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
 def followed(path: Path) -> Path:
     """Return where a link leads, whose end is written and not the link; anything else is what it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path

@@ -17,6 +17,7 @@ import tifffile
 
 import streamgmm
 from streamgmm.cli.commands import cli
+from streamgmm.cli.summary import size
 
 from ..batches import (
     COMMAND,
@@ -36,7 +37,8 @@ from ..batches import (
 from ..images import posterized, smooth, write_tiff
 
 FIELDS = ["input", "output", "status", "seconds", "peak_memory_bytes"]
-FIELDS += ["iterations", "converged", "psnr_db", "dropped", "fingerprint", "error", "exit_code"]
+FIELDS += ["iterations", "converged", "psnr_db", "delta_e", "bytes_in", "bytes_out", "dropped"]
+FIELDS += ["fingerprint", "error", "exit_code"]
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -77,7 +79,7 @@ def test_a_bad_file_does_not_stop_the_rest(capsys):
     assert complaints == [f"streamgmm: {line['error']}" for line in lines if line["error"]]
     assert [complaint.split(":")[1].strip() for complaint in complaints] == ["in/1.tif", "out/2.tif", "gone.tif"]
     assert "exists; use --overwrite to replace it" in complaints[1]
-    assert re.fullmatch(r"streamgmm: 5 files: 2 done, 0 skipped, 3 failed in \d+\.\d s", summary)
+    assert re.fullmatch(r"streamgmm: 5 files: 2 done, 0 skipped, 3 failed, \d+ kB to [\d.]+ kB in \d+\.\d s", summary)
     assert set(outputs()) == {"0.tif", "2.tif", "3.tif"}
     assert (OUT / "2.tif").read_text(encoding="utf-8") == "mine"
 
@@ -160,7 +162,8 @@ def test_the_report_tells_of_each_file_what_quantize_does():
         expected = streamgmm.quantize(f"in/{i}.tif", "alone.tif", overwrite=True, **settings)
         assert (line["input"], line["output"], line["status"]) == (f"in/{i}.tif", f"out/{i}.tif", "done")
         assert (line["error"], line["exit_code"]) == (None, 0)
-        for name in ("iterations", "converged", "psnr_db"):
+        assert line["bytes_out"] == Path(line["output"]).stat().st_size
+        for name in ("iterations", "converged", "psnr_db", "delta_e", "bytes_in"):
             assert line[name] == getattr(expected, name)
         with tifffile.TiffFile(line["output"]) as tiff:
             assert tiff.pages.first.tags[305].value == f"streamgmm {streamgmm.__version__} fingerprint {line['fingerprint']}"
@@ -251,6 +254,7 @@ def test_a_terminal_is_told_at_the_end(quiet, said, here):
 def test_the_log_file_is_appended_to(here, capsys):
     Path("run.log").write_text("before\n", encoding="utf-8")
     assert leave("in", "--out-dir", OUT, "--log-file", "run.log", "-k", 2) == 0
+    read, written = (sum(path.stat().st_size for path in Path(folder).glob("*.tif")) for folder in ("in", OUT))
     corrupt("in/1.tif")
     assert leave("in", "--out-dir", OUT, "--log-file", "run.log", "-k", 2, "--skip-existing") == 1
     first, *lines = Path("run.log").read_text(encoding="utf-8").splitlines()
@@ -259,7 +263,7 @@ def test_the_log_file_is_appended_to(here, capsys):
     told = [(match[1], re.sub(r"[\d.]+ s$", "_ s", match[2])) for match in matches]
     done = [("INFO", f"out/{i}.tif: done in _ s") for i in range(3)]
     assert [line for line in told if line in done] == done
-    assert ("INFO", "3 files: 3 done, 0 skipped, 0 failed in _ s") in told
+    assert ("INFO", f"3 files: 3 done, 0 skipped, 0 failed, {size(read)} to {size(written)} in _ s") in told
     assert ("INFO", "out/0.tif: skipped in _ s") in told
     assert any(level == "ERROR" and text.startswith("in/1.tif: ") for level, text in told)
     assert ("WARNING", "3 files: 0 done, 2 skipped, 1 failed in _ s") in told
@@ -431,6 +435,9 @@ def test_a_file_of_options_that_is_not_there(here, capsys):
         (["--shared-palette", "files", "--method", "minibatch"], "method minibatch gives every pixel the same weight"),
         (["--skip-existing", "--overwrite"], "skip-existing and overwrite exclude each other"),
         (["--components", "0"], "components is 0"),
+        (["-k", "auto", "--model", "model.json"], "components auto and model exclude each other"),
+        (["-k", "auto", "--keep-values"], "keep-values and components auto exclude each other"),
+        (["--target-psnr", "30"], "target-psnr is for components auto; components is 16"),
         (["--work-dir", "gone"], "work-dir is gone"),
     ],
 )
@@ -439,6 +446,18 @@ def test_options_that_cannot_be_used(options, complaint, here, capsys):
     assert re.fullmatch(rf"streamgmm: .*{re.escape(complaint)}.*\n", capsys.readouterr().err.splitlines(True)[-1])
     assert here == []
     assert not OUT.exists()
+
+
+@pytest.mark.parametrize("shared", [[], ["--shared-palette"]], ids=["one each", "shared"])
+def test_each_file_has_as_few_colors_as_it_needs(shared, here):
+    options = ["--out-dir", OUT, "-k", "auto", "--max-delta-e", 8, "--report", "run.jsonl", "--threads", 1]
+    assert leave("in", *options, *shared) == 0
+    used = [len(np.unique(tifffile.imread(line["output"]))) for line in report()]
+    assert all(1 < n < 60 for n in used), used
+    if not shared:
+        assert all(line["delta_e"] <= 8 for line in report())
+        streamgmm.quantize("in/0.tif", "alone.tif", n_components="auto", max_delta_e=8, threads=1)
+        np.testing.assert_array_equal(pixels("alone.tif"), pixels("out/0.tif"))
 
 
 def test_more_jobs_than_the_memory_holds(here, capsys):
@@ -585,7 +604,9 @@ def test_files_that_have_not_converged_are_counted_on_a_terminal():
     os.close(ours)
     assert process.wait(timeout=60) == 0
     last = shown.decode().strip().splitlines()[-1]
-    assert re.search(r"streamgmm: 2 files: 2 done, 0 skipped, 0 failed, 2 not converged in \d+\.\d s$", last)
+    assert re.search(
+        r"streamgmm: 2 files: 2 done, 0 skipped, 0 failed, 2 not converged, \d+ kB to [\d.]+ kB in \d+\.\d s$", last
+    )
 
 
 # --- Files of options ---
@@ -606,6 +627,9 @@ def test_a_file_of_options_that_is_a_pipe(here, capsys):
 # A value of each option, as a file of options has it.
 VALUES = {
     "components": "3",
+    "target-psnr": "20",
+    "max-delta-e": "9.5",
+    "max-components": "4",
     "covariance": '"diag"',
     "method": '"stream"',
     "init": '"random"',
@@ -619,6 +643,7 @@ VALUES = {
     "rare-weight": "1.0",
     "seed": "2",
     "sort": '"hue"',
+    "like": '"start.json"',
     "palette-in": '"colors.json"',
     "keep-values": "false",  # these are no class maps
     "bands": "[3, 2, 1]",
@@ -685,7 +710,9 @@ def test_every_option_has_a_value_here():
 @pytest.mark.parametrize("name", VALUES)
 def test_every_option_may_stand_in_a_file(name, here):
     text = f"{name} = {VALUES[name]}\n" + ("threads = 1\n" if name != "threads" else "")
-    Path("night.toml").write_text(text + ("components = 2\n" if name != "components" else ""), encoding="utf-8")
+    n_components = '"auto"' if name in ("target-psnr", "max-delta-e", "max-components") else 2
+    text += f"components = {n_components}\n" if name != "components" else ""
+    Path("night.toml").write_text(text, encoding="utf-8")
     given = [] if name == "out-dir" else ["--out-dir", OUT]
     assert leave("in/0.tif", *given, "--config", "night.toml") == 0
     assert len(list(Path("elsewhere" if name == "out-dir" else OUT).glob("*.tif"))) == 1

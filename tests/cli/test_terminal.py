@@ -19,7 +19,7 @@ from streamgmm.cli.terminal import PHASES, is_verbose, log_to_file
 from streamgmm.errors import OutputError
 
 from ..conftest import random_mixture
-from ..images import PHOTO, smooth, write_tiff
+from ..images import PHOTO, posterized, smooth, write_tiff
 from .commands import COMMAND, ENVIRONMENT, leave
 
 
@@ -246,6 +246,40 @@ def test_a_terminal_shows_a_bar_for_each_phase(tmp_path):
     assert "compiling kernels" in shown
     assert "100%" in shown
     assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def last_line(shown):
+    return shown.rstrip().splitlines()[-1].split("\x1b[?25h")[-1]
+
+
+TIME = r"in [\d.]+ s, [\d.]+ [kM]px/s"
+EFFORT = rf"[\d.]+ kB to [\d.]+ kB {TIME}"
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("quantize $PHOTO out.tif -k 8", rf"8 colors, \d\d\.\d dB, Delta E \d\.\d, {EFFORT}( \(--preset fidelity .* dB\))?"),
+        ("quantize $PHOTO out.tif -k 8 --labels", f"8 classes, {EFFORT}"),
+        ("quantize few.tif out.tif -k 8 -v", f"5 colors, exact, {EFFORT}"),
+        ("quantize classes.tif out.tif --keep-values", f"3 values, {EFFORT}"),
+        ("apply model.json $PHOTO out.tif", rf"4 colors, \d\d?\.\d dB, Delta E \d\d?\.\d, {EFFORT}"),
+        ("fit $PHOTO few.tif -o out.json -k 3 --covariance diag", rf"3 components, 2 images, [\d.]+ kB {TIME}"),
+    ],
+)
+def test_a_terminal_is_told_at_the_end_what_was_achieved(command, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tiff("few.tif", posterized(60, 70, 5))
+    write_tiff("classes.tif", posterized(60, 70, 3, 1))
+    Path("model.json").write_text(random_mixture(4, 3).to_json(), encoding="utf-8")
+    shown, output, code = on_a_terminal(*command.replace("$PHOTO", str(PHOTO)).split())
+    assert (output, code) == ("", 0)
+    assert re.fullmatch(f"streamgmm: {line}", last_line(shown)), last_line(shown)
+
+
+def test_where_nobody_looks_on_nothing_is_told_of_it(tmp_path, capfd):
+    assert leave("quantize", PHOTO, tmp_path / "out.tif", "-k", 4) == 0
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_terminal_shows_the_phases_of_streaming(tmp_path):

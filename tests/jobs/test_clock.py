@@ -1,5 +1,6 @@
 """A progress callback is told of each phase, and can stop the job; what phases took is known in the end."""
 
+import time
 from collections import defaultdict
 from functools import partial
 
@@ -25,6 +26,13 @@ def test_progress_is_told_of_each_phase(method, tmp_path):
         assert all(0 <= done <= total for done, total in steps)
         assert [done for done, _ in steps] == sorted(done for done, _ in steps)
         assert steps[-1][0] == steps[-1][1]
+
+
+def test_a_clock_runs_from_its_beginning():
+    begun = time.perf_counter()
+    clock = Clock()
+    time.sleep(0.05)
+    assert 0.05 <= clock.elapsed <= time.perf_counter() - begun
 
 
 @pytest.mark.parametrize("phase", ["compile", "count", "seed", "fit", "label", "write"])

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
+from sklearn.cluster import KMeans
 
 import streamgmm
 from streamgmm.image.metadata import Metadata
 from streamgmm.jobs.report import Report, told_dropped
 
-from ..images import PHOTO, smooth, write_tiff
+from ..images import PHOTO, posterized, smooth, write_tiff
 
 quantize = partial(streamgmm.quantize, threads=1)
 
@@ -21,7 +23,8 @@ METHODS = ["exact", "stream", "minibatch"]
 
 FIELDS = {
     "input", "output", "model", "method", "iterations", "converged", "log_likelihood", "seconds", "pixels", "peak_memory_bytes",
-    "distinct_colors", "colors_used", "psnr_db", "nodata", "dropped",
+    "distinct_colors", "colors_used", "psnr_db", "delta_e", "psnr_db_nearest", "nodata", "dropped", "total_seconds",
+    "pixels_per_second", "bytes_in", "bytes_out",
 }  # fmt: skip
 
 
@@ -38,6 +41,9 @@ def test_a_report_has_every_field(method, tmp_path):
     assert fields["seconds"].keys() == fields["pixels"].keys() >= {"compile", "seed", "fit", "label", "write"}
     assert all(seconds >= 0 for seconds in fields["seconds"].values())
     assert fields["pixels"]["label"] == 512 * 512
+    assert sum(fields["seconds"].values()) <= fields["total_seconds"]
+    assert fields["pixels_per_second"] == pytest.approx(512 * 512 / fields["total_seconds"])
+    assert (fields["bytes_in"], fields["bytes_out"]) == (PHOTO.stat().st_size, (tmp_path / "out.tif").stat().st_size)
 
 
 def test_pixels_are_counted_in_each_phase(tmp_path):
@@ -57,6 +63,94 @@ def test_distinct_colors_are_counted(bands, tmp_path):
 
 def test_distinct_colors_are_not_told_where_they_were_not_counted(tmp_path):
     assert quantize(PHOTO, tmp_path / "out.tif", n_components=2, method="stream").distinct_colors is None
+
+
+def test_arrays_have_no_size(tmp_path):
+    report = quantize(smooth(20, 30), tmp_path / "out.tif", n_components=2)
+    assert (report.bytes_in, report.bytes_out) == (None, (tmp_path / "out.tif").stat().st_size)
+
+
+def test_a_file_is_counted_once_however_many_images_are_in_it(tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", np.stack([smooth(40, 50, seed=i) for i in range(3)]), photometric="rgb")
+    write_tiff(tmp_path / "more.tif", smooth(40, 50))
+    sources = [tmp_path / "in.tif", tmp_path / "more.tif", tmp_path / "more.tif"]
+    _, report = streamgmm.fit_image(sources, n_components=2, all_pages=True, threads=1)
+    assert report.bytes_in == sum(path.stat().st_size for path in sources[:2])
+    assert report.bytes_out is None
+    assert report.pixels_per_second * report.total_seconds == pytest.approx(5 * 40 * 50)
+
+
+# --- How near the colors are ---
+
+
+@pytest.mark.parametrize("source", [PHOTO, smooth(70, 80, 1), smooth(70, 80, 3, np.uint16)], ids=["photo", "gray", "16 bits"])
+@pytest.mark.parametrize("method", ["auto", "stream"])
+def test_delta_e_is_that_of_comparing_the_output(source, method, tmp_path):
+    report = quantize(source, tmp_path / "out.tif", n_components=5, method=method, display_range="type")
+    compared = streamgmm.compare(source, tmp_path / "out.tif", threads=1)
+    assert report.delta_e == pytest.approx(compared.delta_e_2000, abs=2e-5)
+    assert report.psnr_db == pytest.approx(compared.psnr_db, abs=1e-4)
+
+
+def test_of_many_pixels_delta_e_is_that_of_one_in_61(tmp_path, monkeypatch):
+    whole = quantize(PHOTO, tmp_path / "1.tif", n_components=5, method="stream")
+    monkeypatch.setattr("streamgmm.jobs.labeling.SEEN_PIXELS", 512 * 512 - 1)
+    some = quantize(PHOTO, tmp_path / "2.tif", n_components=5, method="stream")
+    assert some.delta_e == pytest.approx(whole.delta_e, rel=0.02)
+    assert some.delta_e != whole.delta_e
+    assert some.psnr_db == whole.psnr_db
+    assert quantize(PHOTO, tmp_path / "3.tif", n_components=5).delta_e == pytest.approx(whole.delta_e, abs=1e-9)  # a table
+
+
+def test_without_colors_or_error_there_is_no_delta_e(tmp_path):
+    labels = quantize(PHOTO, tmp_path / "1.tif", n_components=4, output="labels")
+    assert labels.psnr_db is not None
+    exact = quantize(posterized(40, 50, 5), tmp_path / "2.tif", n_components=8)
+    values = quantize(posterized(40, 50, 5, 1), tmp_path / "3.tif", keep_values=True)
+    nothing = quantize(np.ma.masked_all((20, 30, 3), np.uint8), tmp_path / "4.tif")
+    assert [report.delta_e for report in (labels, exact, values, nothing)] == [None] * 4
+    assert nothing.bytes_out == (tmp_path / "4.tif").stat().st_size
+
+
+# --- What k-means would give ---
+
+
+@pytest.mark.parametrize("method", ["exact", "stream"])
+def test_k_means_on_the_way_is_as_near_as_k_means_gets(method, tmp_path):
+    """It is scikit-learn's k-means from the same centers, but for the little that is left to gain; EM loses some of it."""
+    report = quantize(PHOTO, tmp_path / "out.tif", n_components=8, method=method)
+    pixels, means = tifffile.imread(PHOTO).reshape(-1, 3) / 255, np.array(report.model["means"])
+    best = KMeans(8, init=means, n_init=1, max_iter=50).fit(pixels)
+    expected = -10 * np.log10(best.inertia_ / pixels.size)
+    assert expected - 0.05 < report.psnr_db_nearest < expected + 0.005
+    assert report.psnr_db_nearest > report.psnr_db
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"preset": "segment"},
+        {"rare_weight": 0.5},
+        {"method": "minibatch"},
+        {"output": "labels"},
+        {"display_bands": (1,)},
+        {"display_range": (0, 200)},
+        {"reg_covar": 1e-3},
+        {"init": np.array([[0.2] * 3, [0.8] * 3])},
+        {"max_iter": 2},
+    ],
+    ids=str,
+)
+def test_it_is_not_told_where_it_is_not_known_or_not_of_what_is_shown(options, tmp_path):
+    assert quantize(PHOTO, tmp_path / "out.tif", **{"n_components": 3, **options}).psnr_db_nearest is None
+
+
+def test_it_is_told_of_8_bits_alone(tmp_path):
+    reports = [
+        quantize(smooth(90, 80, bands, dtype), tmp_path / f"{bands}{np.dtype(dtype)}.tif", n_components=3, preset="picture")
+        for bands, dtype in ((1, np.uint8), (3, np.uint8), (2, np.uint8), (4, np.uint8), (3, np.uint16))
+    ]
+    assert [report.psnr_db_nearest is not None for report in reports] == [True, True, False, False, False]
 
 
 # --- By itself ---

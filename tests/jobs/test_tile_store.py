@@ -22,7 +22,7 @@ def outputs(folder, n_outputs=2):
 
 
 def part(number, tiles, error=None):
-    distortion = None if error is None else Distortion(error, np.array([1.0, error]))
+    distortion = None if error is None else Distortion(np.array([error, 0, 0, 0]), np.array([1.0, error]))
     return Part(Finished({number: tiles}, distortion), 5)
 
 
@@ -44,7 +44,7 @@ def test_distortion_is_that_of_all_parts(tmp_path):
     with TileStore(outputs(tmp_path), Checkpoint(None)) as store:
         store.add(part(0, []), None)
         assert store.distortion is None
-        for error in (2.0, 3.0):
+        for error in (2, 3):
             store.add(part(0, [], error), None)
         store.add(part(0, []), None)
         assert store.distortion.squared_error == 5
@@ -55,7 +55,7 @@ def filled(folder, checkpoint, measured=True):
     """A store of some tiles, and its state as it is loaded."""
     with TileStore(outputs(folder), checkpoint) as store:
         for number, data in ((0, b"abc"), (1, b"de")):
-            store.add(part(number, [(5, data), (2, data * 2)], 2.0 if measured else None), None)
+            store.add(part(number, [(5, data), (2, data * 2)], 2 if measured else None), None)
         step = checkpoint.step("label")
         step.save({"done": 2, **store.state()})
         return step.load()
@@ -70,7 +70,7 @@ def test_another_run_goes_on_with_all_tiles(measured, tmp_path):
         for spool, data in zip(store.spools, (b"abc", b"de"), strict=True):
             assert (spool.get(5), spool.get(2)) == (data, data * 2)
         assert (store.distortion.squared_error if measured else store.distortion) == (4 if measured else None)
-        store.add(part(0, [(0, b"xyz")], 1.0), None)
+        store.add(part(0, [(0, b"xyz")], 1), None)
         assert (store.spools[0].get(0), store.spools[0].get(5)) == (b"xyz", b"abc")
         assert store.distortion.squared_error == (5 if measured else 1)
 

@@ -12,8 +12,9 @@ from streamgmm.image.tiles import TileGrid, Window
 from streamgmm.jobs import tile_tasks
 from streamgmm.jobs.passes.blocks import Block
 from streamgmm.jobs.specs import confidence_spec, image_spec
-from streamgmm.jobs.tile_tasks import LabelTiles, Layer, part_pixels
+from streamgmm.jobs.tile_tasks import LabelTiles, Layer, on_lattice, part_pixels
 from streamgmm.model.display import Display
+from streamgmm.model.distortion import distortion
 from streamgmm.model.labels import classify, confidence
 from streamgmm.model.palette import palette_of
 from streamgmm.model.space import BY_TYPE
@@ -67,15 +68,56 @@ def test_tiles_are_the_same_however_many_pixels_are_read_at_once(layout, pixels,
     monkeypatch.setattr(tile_tasks, "PART_BYTES", 3 * pixels)
     image = open_image(write_tiff(tmp_path / "in.tif", PIXELS, compression="deflate", **layout))
     spec = image_spec(image, palette_of(MIXTURE), None, OutputOptions(tile_size=32))
-    task = LabelTiles(BY_TYPE, np.dtype(np.uint8), (Layer(partial(classify, mixture=MIXTURE), spec, 0),), Display.of(MIXTURE))
-    part = task(Block(image, Window(32, 0, 58, 110), 0, 0))
+    layers = (Layer(partial(classify, mixture=MIXTURE), spec, 0),)
+    part, sparse = (
+        LabelTiles(BY_TYPE, image.dtype, layers, Display.of(MIXTURE), sparsely)(Block(image, Window(32, 0, 58, 110), 0, 0))
+        for sparsely in (False, True)
+    )
     expected = classify(PIXELS[32:], MIXTURE)
     for index, data in part.value.tiles[0]:
         window = spec.grids[0][index]
         labels = decode_tile(data, spec)[: window.height, : window.width]
         np.testing.assert_array_equal(labels, expected[window.within(Window(32, 0, 58, 110)).slices])
     assert (part.n_valid, part.value.distortion.counts.sum()) == (58 * 110, 58 * 110)
+    everywhere = distortion(PIXELS[32:], expected, palette_of(MIXTURE), Display.of(MIXTURE))
+    np.testing.assert_array_equal(part.value.distortion.sums, everywhere.sums)
+    seen = np.array([[(11 * i - j) % 61 == 0 for j in range(110)] for i in range(32, 90)])
+    some = distortion(PIXELS[32:][seen], expected[seen], palette_of(MIXTURE), Display.of(MIXTURE))
+    np.testing.assert_array_equal(sparse.value.distortion.sums, [*everywhere.sums[:2], *some.sums[2:]])
     image.close()
+
+
+def test_of_pixels_that_are_masked_no_delta_e_is_taken():
+    image = ArrayImage(MASKED)
+    spec = image_spec(image, palette_of(MIXTURE), 5, OutputOptions(tile_size=32))
+    layers = (Layer(partial(classify, mixture=MIXTURE), spec, 0),)
+    task = LabelTiles(BY_TYPE, np.dtype(np.uint8), layers, Display.of(MIXTURE), sparsely=True)
+    whole = task(Block(image, Window(0, 0, 90, 110), 0, 0)).value.distortion
+    seen = on_lattice(Window(0, 0, 90, 110)) & ~MASK
+    some = distortion(PIXELS[seen], classify(PIXELS[seen], MIXTURE), palette_of(MIXTURE), Display.of(MIXTURE))
+    np.testing.assert_array_equal(whole.sums[2:], some.sums[2:])
+    assert 0 < whole.sums[3] == seen.sum()
+
+
+def test_the_lattice_has_one_pixel_in_61_wherever_it_is_cut():
+    whole = on_lattice(Window(0, 0, 61 * 5, 61 * 7))
+    assert whole.sum() * 61 == whole.size
+    assert (whole.sum(axis=0) == 5).all()
+    assert (whole.sum(axis=1) == 7).all()
+    for window in (Window(3, 70, 100, 1), Window(200, 0, 1, 90), Window(17, 23, 40, 40)):
+        np.testing.assert_array_equal(on_lattice(window), whole[window.slices])
+
+
+def test_the_lattice_has_as_many_pixels_at_each_place_of_blocks():
+    """What JPEG, or a pattern of dots, does to one pixel of its blocks is seen as often as it is there."""
+    whole = on_lattice(Window(0, 0, 61 * 8, 61 * 8))
+    assert (whole.reshape(61, 8, 61, 8).sum(axis=(0, 2)) == 61).all()
+
+
+def test_pixels_of_the_lattice_are_far_from_each_other():
+    places = np.argwhere(on_lattice(Window(0, 0, 122, 122)))
+    apart = ((places[:, None] - places) ** 2).sum(axis=2)
+    assert apart[apart > 0].min() == 61
 
 
 @pytest.mark.parametrize("n_bands", [1, 3, 200])

@@ -93,7 +93,11 @@ def test_an_option_has_a_line_of_help_that_names_its_choices(name):
 
 COMPONENTS = "choose 1 to 65,535"
 REFUSED = [
-    (FitOptions, "n_components", [0, -1, 65_536], f"components is {{}}; {COMPONENTS}"),
+    (FitOptions, "n_components", [0, -1, 65_536], f"components is {{}}; {COMPONENTS}, or auto"),
+    (FitOptions, "n_components", ["few", "", "8.5"], f"components is {{!r}}; {COMPONENTS}, or auto"),
+    (FitOptions, "target_psnr", [float("nan"), float("inf")], "target-psnr is {}; it must be a number of decibels"),
+    (FitOptions, "max_delta_e", [-0.1, float("nan")], "max-delta-e is {}; it must be 0 or more"),
+    (FitOptions, "max_components", [0, 65_536], f"max-components is {{}}; {COMPONENTS}"),
     (FitOptions, "covariance_type", ["round", "Full", ""], "covariance is {!r}; choose full, tied, diag, spherical, isotropic"),
     (FitOptions, "method", ["fast"], "method is {!r}; choose auto, exact, stream, minibatch"),
     (FitOptions, "init", ["means"], "init is {!r}; choose kmeans, k-means++, random"),
@@ -142,6 +146,7 @@ REFUSED = [
     (BatchOptions, "jobs", [0], "jobs is {}; at least 1 is needed"),
 ]
 NEEDED = {BatchOptions: {"out_dir": Path("out")}}
+AUTO = {name: {"n_components": "auto"} for name in ("target_psnr", "max_delta_e", "max_components")}
 
 
 @pytest.mark.parametrize(
@@ -172,12 +177,22 @@ def test_whatever_has_choices_or_bounds_is_refused_above():
     + [(WriteOptions, "display_bands", bands) for bands in ((2,), (3, 2, 1))],
 )  # fmt: skip
 def test_choices_and_bounds_are_taken(kind, name, value):
-    assert getattr(kind(**NEEDED.get(kind, {}), **{name: value}), name) == value
+    assert getattr(kind(**NEEDED.get(kind, {}), **AUTO.get(name, {}), **{name: value}), name) == value
 
 
 @pytest.mark.parametrize(
     ("kind", "given", "line"),
     [
+        *(
+            (FitOptions, {name: 3}, f"{name.replace('_', '-')} is for components auto; components is 16")
+            for name in ("target_psnr", "max_delta_e", "max_components")
+        ),
+        (
+            FitOptions,
+            {"n_components": "auto", "init": np.zeros((2, 3))},
+            "components is auto; init has a number of them: choose one",
+        ),
+        (FitOptions, {"like": "a.json", "sort": "hue"}, "like and sort exclude each other: both give an order; choose one"),
         (ReadOptions, {"page": 0, "all_pages": True}, "page and all-pages exclude each other; choose one"),
         (ReadOptions, {"page": 0, "pages_as_bands": "all"}, "page and pages-as-bands exclude each other; choose one"),
         (
@@ -337,6 +352,7 @@ from streamgmm.jobs.batch.inputs import Pair
 from streamgmm.jobs.batch.run import batch
 
 streamgmm.quantize("a.tif", Path("b.tif"), n_components=4, covariance_type="diag", bands=(1, 2), progress=print)
+streamgmm.quantize("a.tif", "b.tif", n_components="auto", target_psnr=30, max_components=64)
 streamgmm.quantize(np.zeros((4, 4)), "b.tif", init=np.zeros((2, 1)), memory="1GiB", chunk_size=1 << 20, pyramid=None)
 mixture, report = streamgmm.fit_image(["a.tif", Path("b.tif")], init="random", all_pages=True)
 streamgmm.fit_image("a.tif", init=mixture)
@@ -347,7 +363,7 @@ for each in batch([Pair(Path("a"), Path("b"))], out_dir=Path("out"), shared_pale
 
 streamgmm.quantize("a.tif", "b.tif", components=4)  # Unexpected keyword argument "components" for "quantize"
 streamgmm.quantize("a.tif", "b.tif", covariance_type="round")  # Argument "covariance_type" to "quantize" has incompatible type
-streamgmm.quantize("a.tif", "b.tif", n_components="4")  # Argument "n_components" to "quantize" has incompatible type "str"
+streamgmm.quantize("a.tif", "b.tif", n_components="4")  # Argument "n_components" to "quantize" has incompatible type
 streamgmm.quantize("a.tif")  # Missing positional argument "dst" in call to "quantize"
 streamgmm.quantize("a.tif", "b.tif", 4)  # Too many positional arguments for "quantize"
 streamgmm.fit_image("a.tif", overwrite=True)  # Unexpected keyword argument "overwrite" for "fit_image"
@@ -383,7 +399,11 @@ def test_a_type_checker_is_told_that_the_package_has_types():
 # --- What is of another type ---
 
 OF_ANOTHER_TYPE = {
-    "n_components": [None, 8.0, "8", True, [8]],
+    "n_components": [None, 8.0, "8.0", True, {8}],
+    "like": [5, ("a.json",), np.zeros((2, 3))],
+    "target_psnr": ["30", True],
+    "max_delta_e": ["2"],
+    "max_components": [2.5, "256"],
     "max_iter": [1.5, None, float("nan")],
     "seed": [None, 1.5, "0"],
     "tol": [None, "1e-3", True, 1j],

@@ -58,3 +58,12 @@ def test_fidelity_is_of_isotropic_components():
         True,
     ]
     assert [FitOptions(preset=preset).is_hard(4) for preset in ("fidelity", None)] == [True, False]
+
+
+def test_of_a_number_that_is_to_be_found_the_most_are_counted():
+    assert FitOptions(n_components="auto").wanted == 256
+    given = FitOptions(n_components="auto", max_components=9, target_psnr=30.0, max_delta_e=1.0, seed=4)
+    assert (given.wanted, given.is_auto) == (9, True)
+    found = given.of(5)
+    assert (found.wanted, found.is_auto, found.seed) == (5, False, 4)
+    assert found == FitOptions(n_components=5, seed=4)

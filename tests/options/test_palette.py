@@ -25,6 +25,7 @@ def test_a_file_of_no_known_kind_is_refused(name):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("n_components", "auto"),
         ("init", "random"),
         ("init", np.zeros((2, 3))),
         ("preset", "picture"),
@@ -32,6 +33,7 @@ def test_a_file_of_no_known_kind_is_refused(name):
         ("space", "lab"),
         ("palette", "centroids"),
         ("sort", "hue"),
+        ("like", "a.json"),
         ("keep_values", True),
         ("display_bands", (3, 2, 1)),
         ("display_range", "0,80"),
@@ -41,7 +43,7 @@ def test_what_would_choose_colors_as_well_is_refused(name, value):
     QuantizeOptions(**{name: value})
     with pytest.raises(OptionError) as refused:
         QuantizeOptions(palette_in="a.gpl", **{name: value})
-    flag = name.replace("_", "-")
+    flag = "components auto" if name == "n_components" else name.replace("_", "-")
     assert str(refused.value) == f"palette-in and {flag} exclude each other: a palette is taken as it is; choose one"
 
 

@@ -24,6 +24,7 @@ from streamgmm.system.files import (
     output_errors,
     read_text,
     replacing,
+    size_of,
     write_text,
 )
 
@@ -493,3 +494,8 @@ def test_a_pipe_is_not_written_where_the_block_fails(tmp_path, terminal):
     os.set_blocking(terminal[0], False)
     with pytest.raises(BlockingIOError):
         os.read(terminal[0], 100)
+
+
+def test_the_size_of_a_file_is_known_while_it_is_there(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    assert (size_of(tmp_path / "file"), size_of(tmp_path / "gone")) == (5, None)

@@ -18,6 +18,7 @@ from ...options.fields import flat
 from ...options.palette import PaletteOptions
 from ...system.files import beside, output_errors, read_text
 from ...system.processes import in_processes
+from ..earlier import with_earlier
 from ..fingerprint import content, fingerprint
 from ..given_palette import GivenPalette
 from ..model_file import load_model
@@ -39,6 +40,10 @@ class Batch(EachOptions, BatchOptions):
         super().__post_init__()
         if self.keep_values and (self.shared_palette is not None or self.model is not None):
             raise OptionError("keep-values excludes shared-palette and model: values are not those of a model; choose one")
+        if self.like is not None and self.model is not None:
+            raise OptionError("like and model exclude each other: labels are those of the model; fit it with --like")
+        if self.is_auto and self.model is not None:
+            raise OptionError("components auto and model exclude each other: labels are those of the model; choose one")
         if self.sort != "weight" and self.model is not None:
             raise OptionError("sort and model exclude each other: labels are those of the model; fit it with --sort")
         if self.space != "rgb" and self.model is not None:
@@ -64,6 +69,7 @@ def batch(given: Batch) -> Iterator[FileReport]:
         raise OptionError("skip-existing and overwrite exclude each other; choose one")
     if given.shared_palette == "files" and given.method not in ("auto", "stream"):
         raise OptionError(f"method {given.method} gives every pixel the same weight; use stream for files of equal weight")
+    given, _ = with_earlier(given)
     each = _share(given)
     contents = [_content(pair) for pair in given.pairs]
     facts: list[Any] = [given.part(ReadOptions), replace(given.part(WriteOptions), min_psnr=None)]

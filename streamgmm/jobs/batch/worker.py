@@ -70,7 +70,7 @@ class FileReport:
     seconds : float
     peak_memory_bytes : int or None
         Of the process that worked on it, while it did.
-    iterations, converged, psnr_db
+    iterations, converged, psnr_db, delta_e, bytes_in, bytes_out
         As in :class:`streamgmm.jobs.report.Report`.
     dropped : list of str
         As in :class:`streamgmm.jobs.report.Report`.
@@ -89,6 +89,9 @@ class FileReport:
     iterations: int | None = None
     converged: bool | None = None
     psnr_db: float | None = None
+    delta_e: float | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
     dropped: list[str] = field(default_factory=list)
     fingerprint: str | None = None
     error: str | None = None
@@ -118,6 +121,9 @@ def make(given: FileJob) -> tuple[FileReport, Messages]:
                 iterations=report.iterations,
                 converged=report.converged,
                 psnr_db=report.psnr_db,
+                delta_e=report.delta_e,
+                bytes_in=report.bytes_in,
+                bytes_out=report.bytes_out,
                 dropped=report.dropped,
                 fingerprint=given.fingerprint,
             )
