@@ -29,6 +29,7 @@ from .assembling import assemble
 from .centroids import centroid_palette
 from .class_map import Legend
 from .clock import Advance
+from .dithering import dithered
 from .palette_file import palette_text
 from .passes.blocks import Block
 from .report import Written, told_dropped
@@ -93,12 +94,14 @@ def write_outputs(
         palette = palette_of(mixture, display) if means else centroid_palette(session, mixture, display, label, known)
         palette = legend.palette(palette) if legend else palette
     nodata = None if not masked else legend.nodata if legend else len(palette)
-    measured = distortion(known.table.colors, known.labels, palette, display, known.table.counts) if known and display else None
-    outputs = [Output(dst, [image_spec(image, palette, nodata, options) for image in images], label)]
-    if options.confidence is not None:
-        specs = [confidence_spec(image, masked, options) for image in images]
-        sure: Labeler = partial(confidence, mixture=mixture) if mixture else label
-        outputs.append(Output(Path(options.confidence), specs, sure))
+    measured, dithering = None, None
+    if display and options.dither != "none":
+        label, dithering, more = dithered(session, options, palette, display)
+        held += more
+    elif known and display:
+        measured = distortion(known.table.colors, known.labels, palette, display, known.table.counts)
+    outputs = [Output(dst, [image_spec(image, palette, nodata, options) for image in images], label, dithering)]
+    outputs += _confidence(images, masked, mixture, label, options)
     with ExitStack() as stack:
         for output in outputs:
             stack.enter_context(output_errors(output.path))
@@ -119,7 +122,19 @@ def write_outputs(
             assemble(session, outputs, store.spools, options, text, mark)
     wide = nodata is not None and len(palette) <= BYTE < nodata + 1 and options.output != "rgb"
     lost = told_dropped(images, *(["8 bits a pixel (256 colors and nodata take 16)"] if wide else []))
-    return Written(nodata, measured, display, _is_exact(measured, display, session.blocks.n_bands, options), lost)
+    exact = _is_exact(measured, display, session.blocks.n_bands, options)
+    return Written(nodata, measured, display, exact, lost, options.dither)
+
+
+def _confidence(
+    images: list[Image], masked: bool, mixture: Mixture | None, label: Labeler, options: LabelingOptions
+) -> list[Output]:
+    """Return the output of how sure each pixel is, if it is asked for."""
+    if options.confidence is None:
+        return []
+    specs = [confidence_spec(image, masked, options) for image in images]
+    sure: Labeler = partial(confidence, mixture=mixture) if mixture else label
+    return [Output(Path(options.confidence), specs, sure)]
 
 
 def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int, options: LabelingOptions) -> bool:
@@ -145,7 +160,7 @@ def _label(
     task = LabelTiles(
         mixture.space if mixture else BY_TYPE,
         session.blocks.dtype,
-        tuple(Layer(output.label, output.specs[number], output.firsts[number]) for output in outputs),
+        tuple(Layer(output.label, output.specs[number], output.firsts[number], output.dithering) for output in outputs),
         display,
     )
     windows = TileGrid(Window(0, 0, *image.shape[:2]), unit)
@@ -182,7 +197,7 @@ def _reduce(session: Session, number: int, output: Output, store: TileStore) -> 
             for level in range(1, spec.n_levels):
                 below, first = first, first + len(spec.grids[level - 1])
                 tiles = _level_tiles(store.spools[number], spec, level, below)
-                task, step = ReduceTiles(spec, level, number, first), session.checkpoint.step("reduce")
+                task, step = ReduceTiles(spec, level, number, first, output.dithering), session.checkpoint.step("reduce")
                 tile_bytes = 4 * spec.tile[0] * spec.tile[1] * spec.sample_dtype.itemsize
                 session.engine.reduce(task, tiles, store, tile_bytes, step, advance)
 

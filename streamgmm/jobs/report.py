@@ -57,6 +57,8 @@ class Report:
     display_range : (low, high), or None
         Stored samples that the palette shows as black and white, where it is stretched; None where these are the ends of
         the samples' type, or nothing was written.
+    dither : {"none", "ordered", "blue-noise"}
+        How the output is dithered. What is told of its colors is that of its pixels.
     nodata : int or None
         Label of masked pixels in the output, where there are any.
     dropped : list of str
@@ -81,6 +83,7 @@ class Report:
     display_range: tuple[float, float] | None = None
     preset: str | None = None
     ridge: list[float] | None = None
+    dither: str = "none"
     nodata: int | None = None
     dropped: list[str] = field(default_factory=list)
     batch_pixels: int | None = None
@@ -114,6 +117,8 @@ class Written(NamedTuple):
         Whether the output gives all samples back.
     dropped : list of str
         What the input has and the output does not get.
+    dither : str
+        How they are dithered.
     """
 
     nodata: int | None
@@ -121,12 +126,14 @@ class Written(NamedTuple):
     display: Display | None
     exact: bool
     dropped: list[str]
+    dither: str
 
     def facts(self) -> dict[str, Any]:
         """Return what a report tells of it."""
         assert self.distortion is not None
         assert self.display is not None
         return {
+            "dither": self.dither,
             "nodata": self.nodata,
             "colors_used": self.distortion.colors_used,
             "psnr_db": self.distortion.psnr_db,

@@ -107,9 +107,19 @@ def shared(function):
     return _compiled(function, fastmath=FASTMATH, error_model="numpy")
 
 
+def strict(function):
+    """Compile a serial loop that rounds every operation as it is written: a pixel's place among others changes nothing."""
+    return _compiled(function, error_model="numpy")
+
+
 def entry(function):
     """Compile a serial loop that Python calls, in any thread."""
     return functools.partial(_call, shared(function))
+
+
+def strict_entry(function):
+    """Compile a loop as :func:`strict` does, that Python calls, in any thread."""
+    return functools.partial(_call, strict(function))
 
 
 class ParallelKernel:
