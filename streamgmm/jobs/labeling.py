@@ -29,7 +29,7 @@ from .assembling import assemble
 from .centroids import centroid_palette
 from .class_map import Legend
 from .clock import Advance
-from .dithering import dithered
+from .dithering import dithered, halving
 from .palette_file import palette_text
 from .passes.blocks import Block
 from .report import Written, told_dropped
@@ -194,10 +194,11 @@ def _reduce(session: Session, number: int, output: Output, store: TileStore) -> 
         return
     with session.clock.phase("reduce", total) as advance:
         for spec, first in zip(output.specs, output.firsts, strict=False):
+            halve = halving(session, spec, output.dithering) if output.dithering else None
             for level in range(1, spec.n_levels):
                 below, first = first, first + len(spec.grids[level - 1])
                 tiles = _level_tiles(store.spools[number], spec, level, below)
-                task, step = ReduceTiles(spec, level, number, first, output.dithering), session.checkpoint.step("reduce")
+                task, step = ReduceTiles(spec, level, number, first, halve), session.checkpoint.step("reduce")
                 tile_bytes = 4 * spec.tile[0] * spec.tile[1] * spec.sample_dtype.itemsize
                 session.engine.reduce(task, tiles, store, tile_bytes, step, advance)
 

@@ -142,18 +142,17 @@ class ReduceTiles:
         Number of the output.
     first : int
         Where the tiles of the level begin among those of the output.
-    dithering : Dithering or None
-        That of the output.
+    halve : HalveDithered or None
+        What halves an output that is dithered.
     """
 
     spec: ImageSpec
     level: int
     output: int
     first: int
-    dithering: Dithering | None = None
+    halve: HalveDithered | None = None
 
     def __call__(self, tile: LevelTile) -> Part:
         """Return a tile."""
-        halve = HalveDithered(self.spec, self.dithering) if self.dithering else None
-        data = reduced_tile(self.spec, self.level, tile.number, tile.tiles, halve)
+        data = reduced_tile(self.spec, self.level, tile.number, tile.tiles, self.halve)
         return Part(Finished({self.output: [(self.first + tile.number, data)]}, None), tile.n_pixels)

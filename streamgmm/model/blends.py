@@ -1,4 +1,4 @@
-"""The loops that find up to four colors of a palette for each pixel, whose mean is near to it, and that choose one of them.
+"""The loops that find up to four colors of a palette for each pixel, whose mean is near to it.
 
 The shares w of colors c are those that make (1 - part) |sum w c - x|^2 + part sum w |c - x|^2 least: how far their mean is
 from what is to be shown, x, and a part of the variance of what is chosen. That is convex, so that the mean moves steadily
@@ -10,7 +10,7 @@ Every operation is rounded as it is written: what is found of a pixel does not d
 
 import numpy as np
 
-from .jit import entry, strict, strict_entry
+from .jit import strict, strict_entry
 
 # Colors of a blend: more are not needed in three dimensions.
 COLORS = 4
@@ -21,10 +21,6 @@ NOTHING = 0.05
 # The part of its squared distance by which a color is out of the plane of others that it does not lie in.
 FLAT = 1e-9
 ZERO, FAR = np.float32(0.0), np.float32(np.inf)
-# Bits of a threshold.
-LEVEL_BITS = 8
-# What is in the place of a blend that is being found: shares that none has, which are rising.
-CLAIMED = np.uint64(1)
 
 
 @strict
@@ -227,42 +223,3 @@ def find_blends(pixels, palette, labels, bands, scale, part, label_bits, share_b
                 break
         for i in range(size):
             blends[block + i] = _pack(labels, chosen[i], shares[i], counts[i], label_bits, share_bits)
-
-
-@entry
-def claim(pixels, codes, bands, table, new, places):
-    """Claim the places in a table of those pixels that are not there, and list them; return how many."""
-    n = 0
-    for i in range(pixels.shape[0]):
-        code = codes[0, pixels[i, 0]]
-        for j in range(1, len(bands)):
-            code |= codes[j, pixels[i, j]]
-        if table[code] == 0:
-            table[code] = CLAIMED
-            places[n] = code
-            for j in range(len(bands)):
-                new[n, j] = pixels[i, j]
-            n += 1
-    return n
-
-
-@entry
-def choose(blends, valid, thresholds, top, left, label_bits, share_bits, height, width, labels):
-    """Fill labels (n,) with one of each of the blends (n,) of a window, of the valid pixels or else of all.
-
-    thresholds is (N, N), for a power of two.
-    """
-    inside, n = thresholds.shape[0] - 1, 0
-    label_mask, share_mask = (1 << label_bits) - 1, (1 << share_bits) - 1
-    for y in range(height):
-        row = (top + y) & inside
-        for x in range(width):
-            if valid.shape[0] > 0 and not valid[y, x]:
-                continue
-            blend = np.int64(blends[n])
-            level = np.int64(thresholds[row, (left + x) & inside]) >> (LEVEL_BITS - share_bits)
-            which = 0
-            for i in range(COLORS - 1):
-                which += level >= (blend >> (i * share_bits)) & share_mask
-            labels[n] = (blend >> ((COLORS - 1) * share_bits + which * label_bits)) & label_mask
-            n += 1

@@ -1,5 +1,6 @@
 """Dithering: pixels of several colors side by side, in shares whose mean is near to what is to be shown."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -8,8 +9,9 @@ import numpy as np
 
 from ..options import Dither
 from . import kernels
-from .blends import CLAIMED, COLORS, choose, claim, find_blends
+from .blends import COLORS, find_blends
 from .buffers import BLOCK, SMALL_LABELS, as_pixels, bands_of, label_dtype
+from .choosing import CLAIMED, choose, claim, halve
 from .colors import color_codes
 from .display import WHITE, Display, Scale
 from .thresholds import thresholds
@@ -69,35 +71,16 @@ class Dithering:
         """
         return self._chosen(blends, top, left, valid, thresholds(self.kind))
 
-    def halved(self, colors: np.ndarray, valid: np.ndarray | None, top: int, left: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Halve an image that is dithered: each pixel is the mean of four, dithered again, by blue noise.
+    def level_blends(self, colors: np.ndarray) -> np.ndarray:
+        """Return the same as :meth:`blends` of pixels of a level: colors (..., 3), uint8, as they are shown."""
+        return self._blends(colors, AS_SHOWN, LITTLE)
+
+    def level_labels(self, blends: np.ndarray, top: int, left: int) -> np.ndarray:
+        """Choose one of the colors of each pixel of a level, by blue noise.
 
         An ordered pattern halved is one, whose means the same matrix would turn into few shares, which are seen as bands.
-
-        Parameters
-        ----------
-        colors : ndarray of shape (height, width, 3), uint8
-        valid : ndarray of shape (height, width), optional
-            Of four pixels, two must be valid, which alone count.
-        top, left : int
-            Where the first pixel is in the level.
-
-        Returns
-        -------
-        labels : ndarray of shape (ceil(height / 2), ceil(width / 2))
-        valid : ndarray of the same shape, or None
         """
-        edges = [(0, side % 2) for side in colors.shape[:2]]  # an edge repeated keeps the shares of its colors
-        fours = _fours(np.pad(colors, (*edges, (0, 0)), mode="edge"))
-        if valid is None:
-            means, there = fours.mean(axis=0, dtype=np.float32), None
-        else:
-            weights = _fours(np.pad(valid, edges, mode="edge"))[..., None]
-            counts = weights.sum(axis=0, dtype=np.float32)
-            means = np.where(weights, fours, 0).sum(axis=0, dtype=np.float32) / np.maximum(counts, 1)
-            there = counts[..., 0] >= 2
-        blends = self._blends(means, AS_SHOWN, LITTLE)
-        return self._chosen(blends, top, left, None, thresholds("blue-noise")), there
+        return self._chosen(blends, top, left, None, thresholds("blue-noise"))
 
     def _blends(self, pixels: np.ndarray, scale: Scale, part: float) -> np.ndarray:
         order, flat = self._order, as_pixels(pixels)
@@ -128,28 +111,64 @@ class BlendTable:
     """Blends of 8-bit colors of one to three bands, found when they are first met, from any number of threads.
 
     It travels empty.
+
+    Parameters
+    ----------
+    find : function from pixels (n, D) to blends (n,)
+    n_bands : int
     """
 
-    def __init__(self, dithering: Dithering, n_bands: int):
-        self._arguments = dithering, n_bands
-        self._dithering, self._codes = dithering, color_codes(n_bands)
+    def __init__(self, find: Callable[[np.ndarray], np.ndarray], n_bands: int):
+        self._arguments = find, n_bands
+        self._find, self._codes = find, color_codes(n_bands)
         self._blends = np.zeros(256**n_bands, np.uint64)  # untouched memory costs nothing
 
     def __reduce__(self) -> tuple:
         return BlendTable, self._arguments
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Return what :meth:`Dithering.blends` does."""
-        flat, bands = as_pixels(pixels), bands_of(len(self._codes))
-        new, codes = np.empty(flat.shape, np.uint8), np.empty(len(flat), np.uint32)
-        n_new = claim(flat, self._codes, bands, self._blends, new, codes)
-        self._blends[codes[:n_new]] = self._dithering.blends(new[:n_new])
-        blends = np.empty(len(flat), np.uint64)
-        kernels.lookup(flat, self._codes, bands, self._blends, blends)
-        waiting = np.flatnonzero(blends == CLAIMED)  # another thread is at it, or was interrupted
-        if len(waiting):
-            blends[waiting] = self._dithering.blends(flat[waiting])
-        return blends.reshape(pixels.shape[:-1])
+        """Return the blends of pixels (..., D)."""
+        flat, bands, blends = as_pixels(pixels), bands_of(len(self._codes)), np.empty(pixels.shape[:-1], np.uint64)
+        new, places = np.empty(flat.shape, np.uint8), np.empty(len(flat), np.uint32)
+        n_new, n_waiting = claim(flat, self._codes, bands, self._blends, blends.reshape(-1), new, places)
+        if n_new:
+            self._blends[places[:n_new]] = self._find(new[:n_new])
+            kernels.lookup(flat, self._codes, bands, self._blends, blends.reshape(-1))
+        if n_waiting:  # for another thread, which is at it or was interrupted
+            waiting = blends == CLAIMED
+            blends[waiting] = self._find(pixels[waiting])
+        return blends
+
+
+def halved(
+    samples: np.ndarray, palette: np.ndarray | None, masked: int | None = None, top: int = 0, left: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean color of every 2 x 2 pixels, two or one at an odd edge.
+
+    It is rounded by its place, up as often as it is nearer to what is above.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (height, width)
+        Labels, or colors themselves: red, green and blue as the lowest bytes.
+    palette : ndarray of shape (K, 3), uint8, or None
+        Colors of the labels.
+    masked : int, optional
+        The sample of pixels that do not count.
+    top, left : int
+        Where the first mean is in its level.
+
+    Returns
+    -------
+    means : ndarray of shape (ceil(height / 2), ceil(width / 2), 3), uint8
+    valid : ndarray of shape (ceil(height / 2), ceil(width / 2))
+        Where half of the pixels count.
+    """
+    height, width = (-(-side // 2) for side in samples.shape)
+    means, valid = np.empty((height, width, 3), np.uint8), np.empty((height, width), bool)
+    colors = np.empty((0, 3), np.uint8) if palette is None else palette
+    halve(np.array(samples, order="C"), colors, -1 if masked is None else int(masked), top, left, means, valid)
+    return means, valid
 
 
 class Scratch(NamedTuple):
@@ -170,8 +189,3 @@ def _scratch() -> Scratch:
         np.empty((BLOCK, COLORS)),
         np.empty((9, 3)),
     )
-
-
-def _fours(pixels: np.ndarray) -> np.ndarray:
-    """Return the four parts of every 2 x 2 pixels."""
-    return np.stack([pixels[top::2, left::2] for top in (0, 1) for left in (0, 1)])

@@ -14,7 +14,7 @@ from .colors import ColorCounter, ColorTable, has_table
 from .difference import difference
 from .display import Display
 from .distortion import distortion
-from .dither import BlendTable, Dithering
+from .dither import BlendTable, Dithering, halved
 from .jit import dispatchers, forget
 from .kmeans import plus_plus
 from .labels import LookupTable, classify, confidence
@@ -113,9 +113,11 @@ def _dither_all(dtype: np.dtype, n_bands: int, n_colors: int, table: bool) -> No
     pixel, palette = np.zeros((1, n_bands), dtype), np.zeros((n_colors, 3), np.uint8)
     display = Display.of(Mixture(np.ones(1), np.zeros((1, n_bands)), np.ones((1, n_bands)), "diag"))
     dithering = Dithering(palette, display, "ordered")
-    blends = (BlendTable(dithering, n_bands) if table else dithering.blends)(pixel)
+    blends = (BlendTable(dithering.blends, n_bands) if table else dithering.blends)(pixel)
     labels = dithering.labels(blends.reshape(1, 1), 0, 0)
-    dithering.halved(palette[labels], None, 0, 0)
+    for samples, colors in ((labels, palette), (labels.astype(np.uint32), None)):
+        means, _ = halved(samples, colors)
+    dithering.level_labels(BlendTable(dithering.level_blends, 3)(means), 0, 0)
     distortion(pixel, labels, palette, display)
 
 

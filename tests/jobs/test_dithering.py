@@ -13,7 +13,7 @@ from streamgmm.errors import OptionError
 from streamgmm.jobs.batch.run import batch
 from streamgmm.jobs.resources import Resources
 from streamgmm.model.display import Display
-from streamgmm.model.dither import BlendTable, Dithering
+from streamgmm.model.dither import BlendTable, Dithering, halved
 from streamgmm.model.mixture import Mixture
 
 from .. import naive
@@ -187,14 +187,14 @@ def test_levels_are_means_dithered_in_their_own_places(name, form, tmp_path):
     options = {"n_components": 6, "dither": "ordered", "pyramid": True, "tile_size": 16}
     report = quantize(SOURCES[name], tmp_path / "out.tif", **options)
     labels, table = written(tmp_path / "out.tif")
-    dithering, valid = Dithering(table[:6], display_of(report), "ordered"), labels != 6
+    dithering = Dithering(table[:6], display_of(report), "ordered")
     if form == "rgb":
         quantize(SOURCES[name], tmp_path / "rgb.tif", output="rgb", **options)
     for level in range(1, 4):
-        expected, there = dithering.halved(table[labels], valid, 0, 0)
+        means, there = halved(labels, table[:6], 6)
+        expected = dithering.level_labels(dithering.level_blends(means), 0, 0)
         labels, _ = written(tmp_path / "out.tif", level)
         np.testing.assert_array_equal(labels, np.where(there, expected, 6))
-        valid = there
         if form == "rgb":
             colors = tifffile.imread(tmp_path / "rgb.tif", key=level)
             alpha = 255 * there.astype(np.uint8)
@@ -219,16 +219,14 @@ def test_where_all_is_masked_nothing_is_dithered(tmp_path):
 
 
 def test_blends_are_kept_for_each_color_where_they_fit(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        BlendTable, "__call__", lambda self, pixels: asked.append(len(pixels)) or self._dithering.blends(pixels)
-    )
+    asked, found = [], BlendTable.__call__
+    monkeypatch.setattr(BlendTable, "__call__", lambda self, pixels: asked.append(len(pixels)) or found(self, pixels))
     quantize(SOURCES["photo"], tmp_path / "1.tif", dither="ordered", n_components=3)
-    assert sum(asked) == 200 * 220 + 1  # one to compile
+    assert sum(asked) == 200 * 220 + 2  # to compile
     quantize(SOURCES["16 bits"], tmp_path / "2.tif", dither="ordered", n_components=3)
     monkeypatch.setattr(Resources, "holds_lookup", lambda self, size: size < 8 << 24)
     quantize(SOURCES["photo"], tmp_path / "3.tif", dither="ordered", n_components=3)
-    assert sum(asked) == 200 * 220 + 1
+    assert sum(asked) == 200 * 220 + 4
     assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "3.tif").read_bytes()
 
 

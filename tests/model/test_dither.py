@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from streamgmm.model.blends import CLAIMED
+from streamgmm.model.choosing import CLAIMED
 from streamgmm.model.display import Display
-from streamgmm.model.dither import AS_SHOWN, LITTLE, BlendTable, Dithering
+from streamgmm.model.dither import BlendTable, Dithering, halved
 from streamgmm.model.space import SampleSpace
-from streamgmm.model.thresholds import thresholds
 
 from .. import naive
 from ..conftest import random_mixture
@@ -66,24 +65,49 @@ def test_samples_are_dithered_as_they_are_shown():
 
 
 @pytest.mark.parametrize("shape", [(12, 14), (13, 15), (1, 1), (1, 6), (2, 3)])
-@pytest.mark.parametrize("masked", [False, True])
-def test_levels_are_means_dithered_again(shape, masked):
-    rng, dithering = np.random.default_rng(0), Dithering(COLORS, RGB, "ordered")
-    colors = COLORS[rng.integers(0, 12, shape)]
-    valid = rng.random(shape) < 0.6 if masked else np.ones(shape, bool)
-    labels, there = dithering.halved(colors, valid if masked else None, 7, 9)
-    means, expected = naive.halved(colors, valid)
-    assert (there is not None) == masked
-    if masked:
-        np.testing.assert_array_equal(there, expected)
-    blends = dithering._blends(means.astype(np.float32), AS_SHOWN, LITTLE)
-    again = dithering._chosen(blends, 7, 9, None, thresholds("blue-noise"))
-    np.testing.assert_array_equal(labels[expected], again[expected])
+@pytest.mark.parametrize("masked", [None, 12])
+@pytest.mark.parametrize("form", ["labels", "colors"])
+def test_means_of_levels_are_those_of_the_slow_twin(form, masked, shape):
+    """But for rounding, and where no pixel counts."""
+    labels = np.random.default_rng(0).integers(0, 12 if masked is None else 20, shape).clip(0, 12).astype(np.uint8)
+    colors, valid = np.vstack([COLORS, [[0, 0, 0]]]).astype(np.uint8)[labels], labels != 12
+    expected, there = naive.halved(colors, valid)
+    if form == "colors":
+        codes = np.concatenate([colors, np.where(valid, 255, 0).astype(np.uint8)[..., None]], axis=2).view("<u4")[..., 0]
+        means, actual = halved(codes, None, None if masked is None else 0, 7, 9)
+    else:
+        means, actual = halved(labels, COLORS, masked, 7, 9)
+    np.testing.assert_array_equal(actual, there)
+    assert (np.abs(means - expected)[there] < 1).all()
+
+
+def test_means_of_levels_are_rounded_up_as_often_as_they_should_be():
+    grays = np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1)
+    for sums in range(5):
+        labels = np.tile(
+            np.array([[100 + (sums > 0), 100 + (sums > 1)], [100 + (sums > 2), 100 + (sums > 3)]], np.uint8), (4, 4)
+        )
+        assert halved(labels, grays)[0].mean() == 100 + sums / 4
+        masked = np.where(np.indices((8, 8)).sum(axis=0) % 2, 255, labels)
+        expected = naive.halved(grays[labels], masked != 255)[0].mean()
+        assert halved(masked, grays, 255)[0].mean() == expected
+
+
+@pytest.mark.parametrize("top", [0, 1, 5])
+def test_a_part_of_a_level_is_that_of_the_whole(top):
+    labels = np.random.default_rng(0).integers(0, 12, (40, 50)).astype(np.uint8)
+    dithering, parts = Dithering(COLORS, RGB, "ordered"), []
+    for rows in (labels, labels[2 * top :]):
+        first = 0 if rows is labels else top
+        parts.append(dithering.level_labels(dithering.level_blends(halved(rows, COLORS, None, first)[0]), first, 0))
+    np.testing.assert_array_equal(parts[0][top:], parts[1])
 
 
 def test_a_level_of_one_color_is_that_color():
-    labels, _ = Dithering(COLORS, RGB, "ordered").halved(COLORS[np.full((8, 8), 5)], None, 0, 0)
-    assert (labels == 5).all()
+    means, _ = halved(np.full((8, 8), 5, np.uint8), COLORS)
+    np.testing.assert_array_equal(means, COLORS[np.full((4, 4), 5)])
+    dithering = Dithering(COLORS, RGB, "ordered")
+    assert (dithering.level_labels(dithering.level_blends(means), 0, 0) == 5).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +120,7 @@ def test_levels_keep_the_tones_of_a_ramp(kind, n_colors):
     labels = dithered(dithering, ramp)
     tones = [grays[labels, 0].reshape(512, 32, 32).mean(axis=(0, 2))]
     for level in range(1, 5):
-        labels, _ = dithering.halved(grays[labels], None, 0, 0)
+        labels = dithering.level_labels(dithering.level_blends(halved(labels, grays)[0]), 0, 0)
         tones.append(grays[labels, 0].reshape(512 >> level, 32, 32 >> level).mean(axis=(0, 2)))
     off = [np.sqrt(np.mean((tone - tones[0]) ** 2)) * (n_colors - 1) / 255 for tone in tones[1:]]
     assert (np.array(off) < (0.015, 0.025, 0.035, 0.06)).all()  # of ever fewer pixels
@@ -105,7 +129,7 @@ def test_levels_keep_the_tones_of_a_ramp(kind, n_colors):
 @pytest.mark.parametrize("n_bands", [1, 2, 3])
 def test_blends_that_are_kept_are_those_that_are_found(n_bands):
     dithering = Dithering(COLORS, RGB if n_bands == 3 else GRAY, "ordered")
-    table, rng = BlendTable(dithering, n_bands), np.random.default_rng(0)
+    table, rng = BlendTable(dithering.blends, n_bands), np.random.default_rng(0)
     for shape in ((40, 50), (0,), (300,)):
         pixels = rng.integers(0, 256, (*shape, n_bands)).astype(np.uint8)
         for _ in range(2):
@@ -116,21 +140,21 @@ def test_threads_fill_one_table():
     dithering, rng = Dithering(COLORS, RGB, "ordered"), np.random.default_rng(0)
     parts = [rng.integers(100, 130, (5000, 3)).astype(np.uint8) for _ in range(16)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(BlendTable(dithering, 3), parts))
+        found = list(pool.map(BlendTable(dithering.blends, 3), parts))
     for part, blends in zip(parts, found, strict=True):
         np.testing.assert_array_equal(blends, dithering.blends(part))
 
 
 def test_what_another_thread_did_not_finish_is_found():
     dithering, pixels = Dithering(COLORS, RGB, "ordered"), smooth(20, 30)
-    table = BlendTable(dithering, 3)
+    table = BlendTable(dithering.blends, 3)
     table(pixels[:5])
     table._blends[::2] = CLAIMED
     np.testing.assert_array_equal(table(pixels), dithering.blends(pixels))
 
 
 def test_a_table_travels_empty():
-    table, pixels = BlendTable(Dithering(COLORS, RGB, "ordered"), 3), smooth(20, 30)
+    table, pixels = BlendTable(Dithering(COLORS, RGB, "ordered").blends, 3), smooth(20, 30)
     table(pixels)
     assert len(pickle.dumps(table)) < 10_000
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(table))(pixels), table(pixels))

@@ -15,6 +15,7 @@ from streamgmm.image.output.spool import Spool
 from streamgmm.image.pool import ImagePool
 from streamgmm.image.tiles import TileGrid, Window
 from streamgmm.jobs import labeling, tile_tasks
+from streamgmm.jobs.dithering import HalveDithered
 from streamgmm.jobs.passes import tasks as module
 from streamgmm.jobs.passes.blocks import Block, Blocks
 from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, ListColors, Look, SumColors
@@ -123,7 +124,7 @@ def dithered_task(image, keep, output="palette"):
     task = labels_task(image, classified, output)
     [layer], mixture = task.layers, mixture_of(image)
     dithering = Dithering(layer.spec.palette, Display.of(mixture), "blue-noise")
-    label = BlendTable(dithering, mixture.n_bands) if keep else dithering.blends
+    label = BlendTable(dithering.blends, mixture.n_bands) if keep else dithering.blends
     return replace(task, layers=(replace(layer, label=label, dithering=dithering),))
 
 
@@ -241,14 +242,15 @@ def test_tiles_of_a_level_are_made_alike_in_another_process(dithered, output, he
     image = images[held]
     task = labels_task(image, classified, output, pyramid=True)
     spec = task.layers[0].spec
-    dithering = Dithering(spec.palette, Display.of(mixture_of(image)), "ordered") if dithered else None
+    dithering = Dithering(spec.palette, Display.of(mixture_of(image)), "ordered")
+    halve = HalveDithered(spec, dithering, BlendTable(dithering.level_blends, 3)) if dithered else None
     assert spec.n_levels == n_levels((HEIGHT, WIDTH), (32, 32)) == 3
     with Spool(tmp_path, 5 + spec.n_tiles) as spool:
         for index, data in task(Block(image, Window(0, 0, HEIGHT, WIDTH), 0, 0)).value.tiles[0]:
             spool.put(index, data)
         tiles = labeling._level_tiles(spool, spec, 1, 5)
         assert len(tiles) == 4
-        reduce = ReduceTiles(spec, 1, 0, 5 + len(spec.grids[0]), dithering)
+        reduce = ReduceTiles(spec, 1, 0, 5 + len(spec.grids[0]), halve)
         for tile in tiles:
             assert isinstance(tile, LevelTile)
             assert_equal(elsewhere(reduce, tile), reduce(tile))
