@@ -233,3 +233,33 @@ def similarities(one, other, valid):
             vx, vy, xy = ((weights * p).sum() for p in ((x - mx) ** 2, (y - my) ** 2, (x - mx) * (y - my)))
             found.append((2 * mx * my + 1e-4) * (2 * xy + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4)))
     return np.array(found)
+
+
+def blended(x, palette, part):
+    """The mean of a blend of colors (K, 3) for x (3,), its cost, and the shares (K,): the best of all of up to four colors."""
+    best = np.inf, None, None
+    for chosen in sorted({tuple(sorted(set(some))) for some in np.ndindex(*[len(palette)] * 4)}):
+        n, colors = len(chosen), palette[list(chosen)] - x
+        squares = (colors**2).sum(axis=1)
+        # (1 - part) |w c|^2 + part w |c|^2 is least, where sum w = 1: the derivatives are all alike
+        equations = np.block([[2 * (1 - part) * colors @ colors.T, np.ones((n, 1))], [np.ones((1, n)), np.zeros((1, 1))]])
+        w = np.linalg.lstsq(equations, np.append(-part * squares, 1), rcond=None)[0][:n]
+        cost = (1 - part) * ((w @ colors) ** 2).sum() + part * (w @ squares)
+        if abs(w.sum() - 1) < 1e-6 and w.min() > -1e-9 and cost < best[0] - 1e-9:
+            shares = np.zeros(len(palette))
+            shares[list(chosen)] = w
+            best = cost, shares @ palette, shares
+    return best[1], best[0], best[2]
+
+
+def halved(colors, valid):
+    """Means of every 2 x 2 pixels (two or one at an edge) that are valid, and whether these are half of them at least."""
+    height, width = -(-colors.shape[0] // 2), -(-colors.shape[1] // 2)
+    means, there = np.zeros((height, width, 3)), np.zeros((height, width), bool)
+    for row in range(height):
+        for column in range(width):
+            part = np.s_[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            there[row, column] = 2 * valid[part].sum() >= valid[part].size
+            if valid[part].any():
+                means[row, column] = colors[part][valid[part]].mean(axis=0)
+    return means, there

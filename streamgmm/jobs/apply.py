@@ -56,6 +56,10 @@ def apply(given: Apply) -> Report:
     palette : {"means", "centroids"}
         Colors of the labels: the means of their components, or of the pixels that have them, which are nearer to the image.
         Where the colors of an image are not counted, these take one more pass over it.
+    dither : {"none", "ordered", "blue-noise"}
+        Give neighboring pixels different colors of the palette, whose mean is nearer to what they are than any color: by a
+        regular pattern, or one like grain. It depends on the place of a pixel in its image alone; what is nearly a color of the
+        palette stays flat. Labels are then chosen by colors, not by responsibilities; reduced levels are dithered, too.
     compression : {"deflate", "none", "lzw", "zstd", "packbits"}
     compression_level : int, optional
         0 to 12 for deflate (4), 1 to 22 for zstd (9).
@@ -139,7 +143,8 @@ def write_labeled(
     """Give every pixel of a session the color of its most probable component, and report how these were come by."""
     check_room(session, dst, options, mixture.n_components)
     session.resources.without_work(mixture.n_components, mixture.n_bands, session.name)
-    label = _labeler(session, mixture, options.confidence is not None)
+    labeled = options.dither == "none" or options.palette == "centroids"
+    label = _labeler(session, mixture, labeled, options.confidence is not None)
     written = write_outputs(session, dst, options, mixture, label, mark=mark, legend=legend)
     return Report(
         input=session.name,
@@ -156,11 +161,12 @@ def write_labeled(
     )
 
 
-def _labeler(session: Session, mixture: Mixture, confident: bool) -> Labeler:
-    """Return what labels the pixels of a session, its kernels compiled."""
+def _labeler(session: Session, mixture: Mixture, labeled: bool, confident: bool) -> Labeler:
+    """Return what labels the pixels of a session, if that is what becomes of them, its kernels compiled."""
     check_range(session, mixture)
     blocks, threads = session.blocks, session.engine.threads
-    table = has_table(blocks.dtype, mixture.n_bands) and blocks.n_pixels >= LOOKUP_PIXELS and session.resources.holds_lookup()
+    table = labeled and has_table(blocks.dtype, mixture.n_bands) and blocks.n_pixels >= LOOKUP_PIXELS
+    table = table and session.resources.holds_lookup()
     with session.clock.phase("compile", 0):
         n_components, n_bands = mixture.means.shape
         ahead = partial(compile_kernels, blocks.dtype, n_bands, n_components, threads, space=mixture.space.distances)

@@ -30,6 +30,7 @@ from .centroids import centroid_palette
 from .choosing import Targets, check_targets
 from .class_map import Legend
 from .clock import Advance
+from .dithering import dithered, halving
 from .palette_file import palette_text
 from .passes.blocks import Block
 from .report import Written, told_dropped
@@ -96,12 +97,14 @@ def write_outputs(
         palette = palette_of(mixture, display) if means else centroid_palette(session, mixture, display, label, known)
         palette = legend.palette(palette) if legend else palette
     nodata = None if not masked else legend.nodata if legend else len(palette)
-    measured = distortion(known.table.colors, known.labels, palette, display, known.table.counts) if known and display else None
-    outputs = [Output(dst, [image_spec(image, palette, nodata, options) for image in images], label)]
-    if options.confidence is not None:
-        specs = [confidence_spec(image, masked, options) for image in images]
-        sure: Labeler = partial(confidence, mixture=mixture) if mixture else label
-        outputs.append(Output(Path(options.confidence), specs, sure))
+    measured, dithering = None, None
+    if display and options.dither != "none":
+        label, dithering, more = dithered(session, options, palette, display)
+        held += more
+    elif known and display:
+        measured = distortion(known.table.colors, known.labels, palette, display, known.table.counts)
+    outputs = [Output(dst, [image_spec(image, palette, nodata, options) for image in images], label, dithering)]
+    outputs += _confidence(images, masked, mixture, label, options)
     with ExitStack() as stack:
         for output in outputs:
             stack.enter_context(output_errors(output.path))
@@ -124,7 +127,18 @@ def write_outputs(
     wide = nodata is not None and len(palette) <= BYTE < nodata + 1 and options.output != "rgb"
     lost = told_dropped(images, *(["8 bits a pixel (256 colors and nodata take 16)"] if wide else []))
     exact = _is_exact(measured, display, session.blocks.n_bands, options)
-    return Written(nodata, measured, display, exact, lost, size, in_color)
+    return Written(nodata, measured, display, exact, lost, size, in_color, options.dither)
+
+
+def _confidence(
+    images: list[Image], masked: bool, mixture: Mixture | None, label: Labeler, options: LabelingOptions
+) -> list[Output]:
+    """Return the output of how sure each pixel is, if it is asked for."""
+    if options.confidence is None:
+        return []
+    specs = [confidence_spec(image, masked, options) for image in images]
+    sure: Labeler = partial(confidence, mixture=mixture) if mixture else label
+    return [Output(Path(options.confidence), specs, sure)]
 
 
 def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int, options: LabelingOptions) -> bool:
@@ -150,7 +164,7 @@ def _label(
     task = LabelTiles(
         mixture.space if mixture else BY_TYPE,
         session.blocks.dtype,
-        tuple(Layer(output.label, output.specs[number], output.firsts[number]) for output in outputs),
+        tuple(Layer(output.label, output.specs[number], output.firsts[number], output.dithering) for output in outputs),
         display,
         session.blocks.n_pixels > SEEN_PIXELS,
     )
@@ -185,10 +199,11 @@ def _reduce(session: Session, number: int, output: Output, store: TileStore) -> 
         return
     with session.clock.phase("reduce", total) as advance:
         for spec, first in zip(output.specs, output.firsts, strict=False):
+            halve = halving(session, spec, output.dithering) if output.dithering else None
             for level in range(1, spec.n_levels):
                 below, first = first, first + len(spec.grids[level - 1])
                 tiles = _level_tiles(store.spools[number], spec, level, below)
-                task, step = ReduceTiles(spec, level, number, first), session.checkpoint.step("reduce")
+                task, step = ReduceTiles(spec, level, number, first, halve), session.checkpoint.step("reduce")
                 tile_bytes = 4 * spec.tile[0] * spec.tile[1] * spec.sample_dtype.itemsize
                 session.engine.reduce(task, tiles, store, tile_bytes, step, advance)
 

@@ -118,7 +118,8 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
         label: Labeler = classified
         if table is not None and has_table(blocks.dtype, blocks.n_bands):  # what follows from colors is known already
             labels = classified(table.colors, threads=session.engine.threads)
-            label, known = LookupTable(table, labels), Known(table, labels)
+            known = Known(table, labels)
+            label = LookupTable(*known) if given.dither == "none" else label
         written = write_outputs(session, dst, given, mixture, label, known, mark, legend)
         report = replace(result.report(session.name, session), output=str(dst), **written.facts())
         if written.shows_samples(blocks.dtype, blocks.n_bands):

@@ -69,6 +69,8 @@ class Report:
     display_range : (low, high), or None
         Stored samples that the palette shows as black and white, where it is stretched; None where these are the ends of
         the samples' type, or nothing was written.
+    dither : {"none", "ordered", "blue-noise"}
+        How the output is dithered. What is told of its colors is that of its pixels.
     nodata : int or None
         Label of masked pixels in the output, where there are any.
     dropped : list of str
@@ -98,6 +100,7 @@ class Report:
     display_range: tuple[float, float] | None = None
     preset: str | None = None
     ridge: list[float] | None = None
+    dither: str = "none"
     nodata: int | None = None
     dropped: list[str] = field(default_factory=list)
     curve: list[dict[str, float | None]] | None = None
@@ -140,6 +143,8 @@ class Written(NamedTuple):
         The size of the output.
     in_color : bool
         Whether it has colors.
+    dither : str
+        How they are dithered.
     """
 
     nodata: int | None
@@ -149,6 +154,7 @@ class Written(NamedTuple):
     dropped: list[str]
     bytes_out: int | None
     in_color: bool
+    dither: str
 
     def shows_samples(self, dtype: np.dtype, n_bands: int) -> bool:
         """Whether colors show all samples as they are, in 8 bits."""
@@ -160,6 +166,7 @@ class Written(NamedTuple):
         assert self.distortion is not None
         assert self.display is not None
         return {
+            "dither": self.dither,
             "nodata": self.nodata,
             "colors_used": self.distortion.colors_used,
             "psnr_db": self.distortion.psnr_db,

@@ -126,9 +126,9 @@ class Resources:
         """Return how many threads can count colors at once; 0 where even one array of counters is too large."""
         return min(self.threads, COUNTERS, self.spare // counter_bytes(n_bands, n_pixels))
 
-    def holds_lookup(self) -> bool:
-        """Whether a label of each color fits, and as much again."""
-        return self.spare >= 2 * LOOKUP_BYTES
+    def holds_lookup(self, size: int = LOOKUP_BYTES) -> bool:
+        """Whether a table of what each color becomes fits, of labels by default, and as much again."""
+        return self.spare >= 2 * size
 
     def holds_table(self, n_colors: int, n_bands: int, n_pixels: int, converted: bool = False) -> bool:
         """Whether a table of so many colors fits, beside the counters it is made from, and in another space, too."""

@@ -12,6 +12,7 @@ from ..image.output.spec import ImageSpec
 from ..image.output.spool import Spool
 from ..model.colors import ColorTable
 from ..model.distortion import Distortion
+from ..model.dither import Dithering
 from .passes.checkpoint import Checkpoint, State
 from .passes.sums import Sum
 from .passes.tasks import Part
@@ -37,11 +38,14 @@ class Output:
         One for each image.
     label : function from pixels to labels
         What pixels become in it.
+    dithering : Dithering or None
+        What makes labels of what pixels become, where these are pairs of labels.
     """
 
     path: Path
     specs: Sequence[ImageSpec]
     label: Labeler
+    dithering: Dithering | None = None
 
     @property
     def firsts(self) -> list[int]:

@@ -13,7 +13,9 @@ from ..image.output.spec import ImageSpec
 from ..image.tiles import TileGrid, Window, parts_of
 from ..model.display import Display
 from ..model.distortion import Distortion, distortion
+from ..model.dither import Dithering
 from ..model.space import SampleSpace
+from .dithering import HalveDithered
 from .passes.blocks import Block
 from .passes.tasks import Part
 from .tile_store import Finished, Labeler
@@ -41,11 +43,22 @@ class Layer:
     spec : ImageSpec
     first : int
         Where the tiles of the image begin among those of the output.
+    dithering : Dithering or None
+        What makes labels of what pixels become, where these are pairs of labels.
     """
 
     label: Labeler
     spec: ImageSpec
     first: int
+    dithering: Dithering | None = None
+
+    def labels(self, samples: np.ndarray, window: Window, valid: np.ndarray | None) -> np.ndarray:
+        """Return the labels of the valid pixels of a window of the image, shape (n,)."""
+        found = self.label(samples)
+        if self.dithering is None:
+            return found
+        shape = (window.height, window.width) if valid is None else found.shape
+        return self.dithering.labels(found.reshape(shape), window.top, window.left, valid).reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ class LabelTiles:
         pixels, valid = read.pixels[place], None if read.valid is None else read.valid[place]
         stored = pixels.reshape(-1, pixels.shape[-1]) if valid is None else pixels[valid]
         samples = self.space.forward(stored, self.dtype)
-        labels = [layer.label(samples) for layer in self.layers]
+        labels = [layer.labels(samples, part, valid) for layer in self.layers]
         for found, whole in zip(labels, into, strict=True):
             whole[... if valid is None else valid] = found.reshape(whole.shape) if valid is None else found
         palette, measured = self.layers[0].spec.palette, None
@@ -144,14 +157,17 @@ class ReduceTiles:
         Number of the output.
     first : int
         Where the tiles of the level begin among those of the output.
+    halve : HalveDithered or None
+        What halves an output that is dithered.
     """
 
     spec: ImageSpec
     level: int
     output: int
     first: int
+    halve: HalveDithered | None = None
 
     def __call__(self, tile: LevelTile) -> Part:
         """Return a tile."""
-        data = reduced_tile(self.spec, self.level, tile.number, tile.tiles)
+        data = reduced_tile(self.spec, self.level, tile.number, tile.tiles, self.halve)
         return Part(Finished({self.output: [(self.first + tile.number, data)]}, None), tile.n_pixels)

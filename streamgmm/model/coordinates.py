@@ -7,7 +7,7 @@ import numpy as np
 from ..options import Space
 from .buffers import as_pixels
 from .colorimetry import FOOT, KNEE, PEAK, SLOPE, WHITE_X, WHITE_Z, X, Y, Z, linear_light
-from .jit import plain_entry, plain_kernel
+from .jit import strict_entry, strict_kernel
 
 # Linear red, green and blue to the responses of cones, and the cube roots of these to Oklab: the matrices of Ottosson (2020,
 # "A perceptual color space for image processing"), those of 2021-01-25. The responses of white are 1, so grays have no chroma.
@@ -36,7 +36,7 @@ def _light_and_end() -> np.ndarray:
     return np.append(linear_light(), 1.0)
 
 
-@plain_kernel
+@strict_kernel
 def _cube_root(x):
     """The cube root of x >= 0, to 1e-14 of it: two steps of Halley's from a guess. That of libm takes 20 times as long."""
     guess = np.int32(np.float32(np.float32(x).view(np.int32)) * THIRD)
@@ -47,14 +47,14 @@ def _cube_root(x):
     return y
 
 
-@plain_kernel
+@strict_kernel
 def _root(t):
     """The root of Lab."""
     root, line = _cube_root(t), SLOPE * t + FOOT
     return root if t > KNEE else line
 
 
-@plain_kernel
+@strict_kernel
 def _light(sample, zero, gain, light):
     """The linear light of a sample: on the line between those of the 16-bit samples beside it, which is within 1e-9."""
     place = min(max((np.float64(sample) - zero) * gain, 0.0), np.float64(PEAK))
@@ -62,7 +62,7 @@ def _light(sample, zero, gain, light):
     return light[below] + (place - below) * (light[below + 1] - light[below])
 
 
-@plain_kernel
+@strict_kernel
 def _lab(red, green, blue, n):
     """Turn n colors of linear light into Lab, in their place."""
     for i in range(n):
@@ -72,7 +72,7 @@ def _lab(red, green, blue, n):
         red[i], green[i], blue[i] = 1.16 * y - 0.16, 5.0 * (x - y), 2.0 * (y - z)
 
 
-@plain_kernel
+@strict_kernel
 def _oklab(red, green, blue, n):
     """Turn n colors of linear light into Oklab, in their place."""
     for i in range(n):
@@ -84,14 +84,14 @@ def _oklab(red, green, blue, n):
         blue[i] = CHROMA * (OK_B[0] * x + OK_B[1] * y + OK_B[2] * z)
 
 
-@plain_kernel
+@strict_kernel
 def _lightness(light, n, number):
     """Turn the linear light of n grays into the lightness of Lab or Oklab, in its place."""
     for i in range(n):
         light[i] = 1.16 * _root(light[i]) - 0.16 if number == LAB else _cube_root(light[i])
 
 
-@plain_entry
+@strict_entry
 def _convert(samples, zero, gain, light, number, rows, out):
     """Write the coordinates of samples (n, D) into out (n, D), float32, in buffers (D, B)."""
     for first in range(0, samples.shape[0], rows.shape[1]):

@@ -107,23 +107,28 @@ def shared(function):
     return _compiled(function, fastmath=FASTMATH, error_model="numpy")
 
 
+def strict(function):
+    """Compile a serial loop that rounds every operation as it is written: a pixel's place among others changes nothing."""
+    return _compiled(function, error_model="numpy")
+
+
 def entry(function):
     """Compile a serial loop that Python calls, in any thread."""
     return functools.partial(_call, shared(function))
 
 
-def plain_kernel(function):
-    """Compile a serial loop into the plain entries that call it."""
+def strict_kernel(function):
+    """Compile a serial loop into the strict entries that call it."""
     return _compiled(function, error_model="numpy", forceinline=True)
 
 
-def plain_entry(function):
-    """Compile a serial loop that Python calls, in any thread, of which no arithmetic is reordered or fused.
+def strict_entry(function):
+    """Compile a loop as :func:`strict` does, that Python calls, in any thread.
 
     A pixel gets the same bits in a vector and in the rest of a loop, and so in any part of an image, and on any processor. For
     other kernels to do so, blocks are filled up.
     """
-    return functools.partial(_call, _compiled(function, error_model="numpy"))
+    return functools.partial(_call, strict(function))
 
 
 class ParallelKernel:

@@ -15,6 +15,7 @@ from .colors import ColorCounter, ColorTable, has_table
 from .difference import difference
 from .display import Display
 from .distortion import distortion
+from .dither import BlendTable, Dithering, halved
 from .jit import dispatchers, forget
 from .kmeans import plus_plus
 from .labels import LookupTable, classify, confidence
@@ -57,6 +58,21 @@ def compile_kernels(
     _ahead(partial(_call_all, np.dtype(dtype), n_bands, n_components, threads, table, confident, space))
 
 
+def compile_dithering(dtype: np.dtype, n_bands: int, n_colors: int, *, table: bool) -> None:
+    """Compile the kernels that dither such images in so many colors, or load them: 5 seconds the first time.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+    n_bands : int
+    n_colors : int
+        Above 256, labels are 16-bit.
+    table : bool
+        Whether what is found is kept for each color.
+    """
+    _ahead(partial(_dither_all, np.dtype(dtype), n_bands, n_colors, table))
+
+
 def compile_comparison() -> None:
     """Compile the kernels that compare images, or load them: 4 seconds the first time."""
     pixel = np.zeros((3, SIDE, SIDE), np.uint16)
@@ -82,6 +98,7 @@ def warm_up() -> None:
         for dtype in (np.uint8, np.uint16, np.float32):
             for table in {False, has_table(dtype, n_bands)}:
                 compile_kernels(np.dtype(dtype), n_bands, 2, 2, table=table, confident=True)
+                compile_dithering(np.dtype(dtype), n_bands, 2, table=table)
             compile_kernels(np.dtype(dtype), n_bands, 2, 2, table=False, space="linear")  # one kernel is for all spaces
     compile_comparison()
 
@@ -104,6 +121,18 @@ def _call_all(
         ColorCounter(n_bands, 1, 1).add(pixel)
         LookupTable(ColorTable(pixel, np.ones(1)), labels)(pixel)
         kernels.compact(np.zeros(1, np.uint32), pixel.copy(), np.empty(1))
+
+
+def _dither_all(dtype: np.dtype, n_bands: int, n_colors: int, table: bool) -> None:
+    pixel, palette = np.zeros((1, n_bands), dtype), np.zeros((n_colors, 3), np.uint8)
+    display = Display.of(Mixture(np.ones(1), np.zeros((1, n_bands)), np.ones((1, n_bands)), "diag"))
+    dithering = Dithering(palette, display, "ordered")
+    blends = (BlendTable(dithering.blends, n_bands) if table else dithering.blends)(pixel)
+    labels = dithering.labels(blends.reshape(1, 1), 0, 0)
+    for samples, colors in ((labels, palette), (labels.astype(np.uint32), None)):
+        means, _ = halved(samples, colors)
+    dithering.level_labels(BlendTable(dithering.level_blends, 3)(means), 0, 0)
+    distortion(pixel, labels, palette, display)
 
 
 def _cache_misses() -> int:

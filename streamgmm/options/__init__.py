@@ -9,6 +9,7 @@ from .output import (
     Color,
     CompareOptions,
     Compression,
+    Dither,
     Form,
     OutputOptions,
     Resampling,

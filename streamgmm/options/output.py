@@ -12,11 +12,14 @@ from .values import check_tiff_name, read_color, read_display_range
 
 Form = Literal["palette", "labels", "rgb"]
 Color = Literal["means", "centroids"]
+Dither = Literal["none", "ordered", "blue-noise"]
 Compression = Literal["deflate", "none", "lzw", "zstd", "packbits"]
 Structure = Literal["chained", "subifd", "cog"]
 Resampling = Literal["mode", "nearest"]
 BigTiff = Literal["auto", "yes", "no"]
 
+# With more colors nobody sees where one ends and another begins; so many fit what is known of a pixel into 64 bits.
+DITHERED_COLORS = 4096
 PALETTE_SUFFIXES = (".gpl", ".json", ".txt")
 # What the codecs take; imagecodecs clips other levels without a word. Deflate's 0 stores.
 COMPRESSION_LEVELS = {"deflate": range(13), "zstd": range(1, 23)}
@@ -33,6 +36,7 @@ class WriteOptions(Options):
 
     output: Form = option("palette", "palette, labels (no colors) or rgb.", metavar="FORM", values={"--labels": "labels"})
     palette: Color = option("means", "Colors: means of components, or centroids of the pixels of each label.", metavar="KIND")
+    dither: Dither = option("none", "Mix neighboring pixels of several colors: none, ordered or blue-noise.", metavar="KIND")
     compression: Compression = option("deflate", "deflate, none, lzw, zstd or packbits.", metavar="CODEC")
     compression_level: int | None = option(None, "0 to 12 for deflate (4), 1 to 22 for zstd (9).", metavar="N")
     tile_size: int | None = option(None, "Side of the output's tiles. [default: the input's, or 256]", metavar="N")
@@ -58,6 +62,11 @@ class WriteOptions(Options):
             raise OptionError(f"tile-size is {self.tile_size}; TIFF asks for a multiple of 16")
         if self.min_psnr is not None and not math.isfinite(self.min_psnr):
             raise OptionError(f"min-psnr is {self.min_psnr}; it must be a number of decibels")
+        if self.dither != "none":
+            if self.output == "labels":
+                raise OptionError("dither is for colors, and output labels has none: labels are classes; choose one")
+            if self.resampling == "nearest":
+                raise OptionError("dither and resampling exclude each other: its levels are means, dithered again; choose one")
         if self.pack and self.output == "rgb":
             raise OptionError("pack is for palettes and labels; RGB samples have 8 bits")
         if self.display_bands is not None and len(self.display_bands) not in (1, 3):
@@ -65,6 +74,12 @@ class WriteOptions(Options):
         object.__setattr__(self, "display_range", read_display_range(self.display_range))
         if self.nodata_color is not None:
             object.__setattr__(self, "nodata_color", read_color("nodata-color", self.nodata_color))
+
+
+def check_dithered(dither: Dither, n_colors: int) -> None:
+    """Raise an OptionError where a palette is to be dithered that has too many colors for that."""
+    if dither != "none" and n_colors > DITHERED_COLORS:
+        raise OptionError(f"dither is {dither}; {n_colors:,} colors are too many for it, choose {DITHERED_COLORS:,} or less")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from ..errors import OptionError
 from .fields import Options, option
 from .fit import FitOptions
 from .image import ClassMapOptions
-from .output import WriteOptions
+from .output import WriteOptions, check_dithered
 
 TABLE_SUFFIXES, IMAGE_SUFFIXES = (".gpl", ".json", ".txt", ".act"), (".tif", ".tiff", ".btf", ".tf8", ".png")
 
@@ -55,7 +55,10 @@ class QuantizeOptions(WriteOptions, PaletteOptions, ClassMapOptions, FitOptions)
             raise OptionError("keep-values and fix exclude each other: colors are those of the class map; choose one")
         if self.keep_values and self.space != "rgb":
             raise OptionError("keep-values and space exclude each other: nothing is fitted; choose one")
+        if self.keep_values and self.dither != "none":
+            raise OptionError("keep-values and dither exclude each other: labels are the values; choose one")
         if self.palette_in is None:
+            check_dithered(self.dither, self.wanted)
             return
         chosen = {
             "components auto": self.is_auto,

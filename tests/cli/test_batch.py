@@ -656,6 +656,7 @@ VALUES = {
     "output": '"rgb"',
     "labels": "true",
     "palette": '"centroids"',
+    "dither": '"blue-noise"',
     "compression": '"zstd"',
     "compression-level": "3",
     "tile-size": "32",

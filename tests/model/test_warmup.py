@@ -55,6 +55,38 @@ def test_no_kernel_is_compiled_after_the_warm_up(n_components, space, table, tmp
     assert printed(tmp_path, program) == "True\n"
 
 
+DITHERED = """
+from streamgmm.model.display import Display
+from streamgmm.model.distortion import distortion
+from streamgmm.model.dither import BlendTable, Dithering, halved
+from streamgmm.model.jit import dispatchers
+from streamgmm.model.warmup import compile_dithering
+
+compile_dithering(pixels.dtype, 3, {n_components}, table={table})
+before = [len(dispatcher.signatures) for dispatcher in dispatchers]
+palette, display = np.arange(3 * {n_components}).reshape(-1, 3).astype(np.uint8), Display.of(mixture)
+dithering = Dithering(palette, display, "blue-noise")
+image, valid = pixels.reshape(15, 20, 3), np.arange(300).reshape(15, 20) > 5
+find = BlendTable(dithering.blends, 3) if {table} else dithering.blends
+labels = dithering.labels(find(image), 0, 0)
+distortion(pixels, labels, palette, display)
+dithering.labels(find(image[valid]), 3, 7, valid)
+codes = np.zeros((15, 20), np.uint32)
+for samples, colors in ((labels, palette), (labels.T, palette), (codes, None), (codes[3:, 5:], None)):
+    means, _ = halved(samples, colors, 0)
+    for find in (dithering.level_blends, BlendTable(dithering.level_blends, 3)):
+        dithering.level_labels(find(means), 5, 6)
+print(before == [len(dispatcher.signatures) for dispatcher in dispatchers])
+"""
+
+
+@pytest.mark.parametrize("table", [True, False], ids=["table", "each pixel"])
+@pytest.mark.parametrize("n_components", [4, 300])
+def test_no_kernel_is_compiled_after_the_warm_up_of_dithering(n_components, table, tmp_path):
+    program = (PIXELS + DITHERED).format(n_components=n_components, n_bands=3, n_pixels=300, table=table)
+    assert printed(tmp_path, program) == "True\n"
+
+
 COMPARED = """
 import numpy as np
 from streamgmm.model.difference import difference
@@ -113,14 +145,18 @@ def test_what_is_kept_is_left_alone_where_it_can_be_read(attempts):
 
 
 def test_a_warm_up_is_for_the_usual_images(monkeypatch):
-    warmed = set()
+    warmed, dithered = set(), set()
     monkeypatch.setattr(
         warmup, "compile_kernels", lambda dtype, n_bands, *_, table, **__: warmed.add((str(dtype), n_bands, table))
+    )
+    monkeypatch.setattr(
+        warmup, "compile_dithering", lambda dtype, n_bands, *_, table: dithered.add((str(dtype), n_bands, table))
     )
     monkeypatch.setattr(warmup, "compile_comparison", lambda: warmed.add("comparison"))
     warmup.warm_up()
     on_tiles = {(dtype, n_bands, False) for dtype in ("uint8", "uint16", "float32") for n_bands in (1, 3, 4)}
     assert warmed == on_tiles | {("uint8", 1, True), ("uint8", 3, True), "comparison"}
+    assert dithered == warmed - {"comparison"}
 
 
 DAMAGES = {

@@ -123,6 +123,7 @@ REFUSED = [
     (FitOptions, "sort", ["size"], "sort is {!r}; choose weight, luminance, hue"),
     (WriteOptions, "output", ["png"], "output is {!r}; choose palette, labels, rgb"),
     (WriteOptions, "palette", ["median"], "palette is {!r}; choose means, centroids"),
+    (WriteOptions, "dither", ["floyd-steinberg"], "dither is {!r}; choose none, ordered, blue-noise"),
     (WriteOptions, "compression", ["jpeg"], "compression is {!r}; choose deflate, none, lzw, zstd, packbits"),
     (WriteOptions, "compression_level", [-1, 13], "compression-level is {}; choose 0 to 12"),
     (WriteOptions, "tile_size", [0, -16, 8, 17], "tile-size is {}; TIFF asks for a multiple of 16"),

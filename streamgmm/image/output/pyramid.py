@@ -1,10 +1,11 @@
 """Reduced levels: each made from the level below, by majority, never by averaging labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ...options import Resampling
+from ..tiles import Window
 from .codec import decode_tile, encode_samples
 from .spec import ImageSpec
 
@@ -70,7 +71,13 @@ def covered(spec: ImageSpec, level: int, index: int) -> list[int]:
     return [row * below.columns + column for row, column in places if row < below.rows and column < below.columns]
 
 
-def reduced_tile(spec: ImageSpec, level: int, index: int, tiles: Sequence[bytes]) -> bytes:
+def reduced_tile(
+    spec: ImageSpec,
+    level: int,
+    index: int,
+    tiles: Sequence[bytes],
+    halve: Callable[[np.ndarray, Window], np.ndarray] | None = None,
+) -> bytes:
     """Make a tile of a reduced level.
 
     Parameters
@@ -82,6 +89,8 @@ def reduced_tile(spec: ImageSpec, level: int, index: int, tiles: Sequence[bytes]
         The tile in its level, row by row.
     tiles : sequence of bytes
         The encoded tiles that are :func:`covered`.
+    halve : function from samples and a window to samples, optional
+        What halves those of a tile, other than :func:`reduce_labels`; the window is what comes of it, in its level.
 
     Returns
     -------
@@ -93,7 +102,7 @@ def reduced_tile(spec: ImageSpec, level: int, index: int, tiles: Sequence[bytes]
     for number, data in zip(covered(spec, level, index), tiles, strict=True):
         window = below[number]
         pixels = decode_tile(data, spec)[: window.height, : window.width]
-        quarter = reduce_labels(pixels, spec.resampling, spec.masked_sample)
-        top, left = window.top // 2 - place.top, window.left // 2 - place.left
-        reduced[top : top + quarter.shape[0], left : left + quarter.shape[1]] = quarter
+        part = Window(window.top // 2, window.left // 2, -(-window.height // 2), -(-window.width // 2))
+        quarter = halve(pixels, part) if halve else reduce_labels(pixels, spec.resampling, spec.masked_sample)
+        reduced[part.within(place).slices] = quarter
     return encode_samples(reduced, spec)

@@ -246,6 +246,7 @@ JOBS = {
     "masked floats": f"quantize holed.tif out.tif -k 3 --max-iter 4 {WRITE} --confidence sure.tif",
     "few colors": f"quantize few.tif out.tif -k 4 {WRITE}",
     "a stack": f"quantize stack.tif out.tif -k 3 --all-pages {WRITE}",
+    "dithered": f"quantize photo.tif out.tif -k 3 {WRITE} --dither blue-noise --palette-out out.json",
     "apply": f"apply model.json photo.tif out.tif {WRITE} --output rgb",
     "fit": "fit photo.tif deep.tif -o out.json -k 3 --max-iter 4 --method stream",
 }
@@ -446,6 +447,7 @@ OTHERS = {
     "--nodata 7": lambda folder: None,
     "--compression zstd": lambda folder: None,
     "--covariance diag": lambda folder: None,
+    "--dither ordered": lambda folder: None,
     "the input touched": lambda folder: touch(folder / "deep.tif"),
     "another input": lambda folder: write_tiff(folder / "deep.tif", smooth(90, 110, 2, np.uint16, seed=5), tile=(32, 32)),
     "another version": None,

@@ -15,6 +15,7 @@ from streamgmm.image.output.spool import Spool
 from streamgmm.image.pool import ImagePool
 from streamgmm.image.tiles import TileGrid, Window
 from streamgmm.jobs import labeling, tile_tasks
+from streamgmm.jobs.dithering import HalveDithered
 from streamgmm.jobs.passes import tasks as module
 from streamgmm.jobs.passes.blocks import Block, Blocks
 from streamgmm.jobs.passes.tasks import Accumulate, Count, Draw, ListColors, Look, SumColors
@@ -22,6 +23,7 @@ from streamgmm.jobs.specs import confidence_spec, image_spec
 from streamgmm.jobs.tile_tasks import LabelTiles, Layer, LevelTile, ReduceTiles
 from streamgmm.model.colors import ColorCounter
 from streamgmm.model.display import Display
+from streamgmm.model.dither import BlendTable, Dithering
 from streamgmm.model.labels import LookupTable, classify, confidence
 from streamgmm.model.mixture import Mixture
 from streamgmm.model.palette import palette_of
@@ -117,6 +119,15 @@ def looked_up(mixture):
     return (_lookup(mixture.n_bands),)
 
 
+def dithered_task(image, keep, output="palette"):
+    """Label with what keeps blends of colors, or finds them for each pixel."""
+    task = labels_task(image, classified, output)
+    [layer], mixture = task.layers, mixture_of(image)
+    dithering = Dithering(layer.spec.palette, Display.of(mixture), "blue-noise")
+    label = BlendTable(dithering.blends, mixture.n_bands) if keep else dithering.blends
+    return replace(task, layers=(replace(layer, label=label, dithering=dithering),))
+
+
 def sum_task(image, dtype):
     mixture = mixture_of(image)
     return SumColors(*classified(mixture), mixture.n_components, mixture.space, dtype, Display.of(mixture))
@@ -134,8 +145,10 @@ TASKS = {
     "LabelTiles": lambda image, dtype: labels_task(image, classified),
     "LabelTiles with confidence": lambda image, dtype: labels_task(image, measured, "rgb"),
     "LabelTiles of a table": lambda image, dtype: labels_task(image, looked_up, compression="none", pack=True),
+    "LabelTiles that dither": lambda image, dtype: dithered_task(image, False, "rgb"),
+    "LabelTiles that dither by a table": lambda image, dtype: dithered_task(image, True),
 }
-OF_BYTES = {"Count", "LabelTiles of a table"}
+OF_BYTES = {"Count", "LabelTiles of a table", "LabelTiles that dither by a table"}
 CASES = [
     (task, image)
     for task in TASKS
@@ -224,17 +237,20 @@ def test_a_block_of_a_file_travels_as_a_name(held, images):
 
 @pytest.mark.parametrize("held", ["file", "masked file"])
 @pytest.mark.parametrize("output", ["palette", "rgb"])
-def test_tiles_of_a_level_are_made_alike_in_another_process(output, held, images, tmp_path, elsewhere):
+@pytest.mark.parametrize("dithered", [False, True])
+def test_tiles_of_a_level_are_made_alike_in_another_process(dithered, output, held, images, tmp_path, elsewhere):
     image = images[held]
     task = labels_task(image, classified, output, pyramid=True)
     spec = task.layers[0].spec
+    dithering = Dithering(spec.palette, Display.of(mixture_of(image)), "ordered")
+    halve = HalveDithered(spec, dithering, BlendTable(dithering.level_blends, 3)) if dithered else None
     assert spec.n_levels == n_levels((HEIGHT, WIDTH), (32, 32)) == 3
     with Spool(tmp_path, 5 + spec.n_tiles) as spool:
         for index, data in task(Block(image, Window(0, 0, HEIGHT, WIDTH), 0, 0)).value.tiles[0]:
             spool.put(index, data)
         tiles = labeling._level_tiles(spool, spec, 1, 5)
         assert len(tiles) == 4
-        reduce = ReduceTiles(spec, 1, 0, 5 + len(spec.grids[0]))
+        reduce = ReduceTiles(spec, 1, 0, 5 + len(spec.grids[0]), halve)
         for tile in tiles:
             assert isinstance(tile, LevelTile)
             assert_equal(elsewhere(reduce, tile), reduce(tile))
