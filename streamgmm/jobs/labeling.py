@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -24,14 +24,16 @@ from ..model.mixture import Mixture
 from ..model.palette import palette_of
 from ..model.space import BY_TYPE
 from ..options import OutputOptions, RunOptions
+from ..options.page import PageOptions
 from ..system.files import output_errors
 from .assembling import assemble
 from .centroids import centroid_palette
 from .class_map import Legend
 from .clock import Advance
+from .paging import PAGE_BYTES, Colors, Draft
 from .palette_file import palette_text
 from .passes.blocks import Block
-from .report import Written, told_dropped
+from .report import Report, Written, told_dropped
 from .resources import COPIES
 from .session import Session
 from .specs import confidence_spec, display_of, image_spec
@@ -45,13 +47,18 @@ BYTE = 256
 
 
 @dataclass(frozen=True)
-class LabelingOptions(OutputOptions, RunOptions):
+class LabelingOptions(OutputOptions, PageOptions, RunOptions):
     """What is asked of the output of an image, of what is written beside it, and of their quality."""
 
     def paths(self, dst: str | os.PathLike) -> tuple[list[Path], list[Path]]:
         """Return the images that are written, the output first, and the texts."""
         images = [Path(path) for path in (dst, self.confidence) if path is not None]
-        return images, [] if self.palette_out is None else [Path(self.palette_out)]
+        return images, [Path(path) for path in (self.palette_out, self.html) if path is not None]
+
+    @property
+    def held(self) -> int:
+        """Bytes that what is shown takes."""
+        return PAGE_BYTES if self.html is not None else 0
 
 
 def write_outputs(
@@ -60,10 +67,11 @@ def write_outputs(
     options: LabelingOptions,
     mixture: Mixture | None,
     label: Labeler,
+    told: Callable[[Written], Report],
     known: Known | None = None,
     mark: str | None = None,
     legend: Legend | None = None,
-) -> Written:
+) -> Report:
     """Write the images in the colors of a mixture, and what else was asked for.
 
     Parameters
@@ -74,6 +82,8 @@ def write_outputs(
     mixture : Mixture or None
         None where all pixels are masked.
     label : function from pixels (n, D) to labels (n,)
+    told : function from Written to Report
+        What is told of the job, so far.
     known : Known or None
     mark : str or None
         The fingerprint of the job, for the output's Software (tag 305).
@@ -82,7 +92,7 @@ def write_outputs(
 
     Returns
     -------
-    Written
+    Report
     """
     images, masked = session.images, session.masked()
     held = LOOKUP_BYTES + (table_bytes(*known.table.colors.shape) if known else 0)
@@ -94,32 +104,59 @@ def write_outputs(
         palette = legend.palette(palette) if legend else palette
     nodata = None if not masked else legend.nodata if legend else len(palette)
     measured = distortion(known.table.colors, known.labels, palette, display, known.table.counts) if known and display else None
-    outputs = [Output(dst, [image_spec(image, palette, nodata, options) for image in images], label)]
-    if options.confidence is not None:
-        specs = [confidence_spec(image, masked, options) for image in images]
-        sure: Labeler = partial(confidence, mixture=mixture) if mixture else label
-        outputs.append(Output(Path(options.confidence), specs, sure))
+    outputs = _outputs(session, dst, options, palette, nodata, label, mixture)
     with ExitStack() as stack:
         for output in outputs:
             stack.enter_context(output_errors(output.path))
-        store = stack.enter_context(TileStore(outputs, session.checkpoint))
+        colors = Colors(mixture, display, palette, legend) if mixture and display else None
+        page = stack.enter_context(Draft(session, colors, known)) if options.html is not None else None
+        store = stack.enter_context(TileStore(outputs, session.checkpoint, page.overview if page else None))
         with session.clock.phase("label", sum(image.shape[0] * image.shape[1] for image in images)) as advance:
             for number in range(len(images)):
-                _label(session, number, outputs, mixture, display if measured is None else None, store, advance, held)
+                task = _task(session, number, outputs, mixture, None if measured else display, page)
+                _label(session, number, outputs, task, store, advance, held)
         for number, output in enumerate(outputs):
             _reduce(session, number, output, store)
         session.check_unchanged()
         measured = measured or store.distortion
         if legend is None or legend.measured:
             _check_psnr(session.name, measured, options)
+        exact = _is_exact(measured, display, session.blocks.n_bands, options)
+        written, texts = Written(nodata, measured, display, exact, _lost(images, palette, nodata, options)), {}
+        counts = measured.counts if measured else np.empty(0)
+        if options.palette_out is not None:
+            path = Path(options.palette_out)
+            texts[path] = palette_text(path, palette, mixture, display, counts, nodata, legend)
+        if page and options.html is not None:
+            with session.clock.phase("page", 0):
+                texts[Path(options.html)] = page.text(told(written), options, outputs[0], store.spools[0], counts, mark)
         with session.clock.phase("write", 0):
-            text, counts = "", measured.counts if measured else np.empty(0)
-            if options.palette_out is not None:
-                text = palette_text(Path(options.palette_out), palette, mixture, display, counts, nodata, legend)
-            assemble(session, outputs, store.spools, options, text, mark)
+            assemble(session, outputs, store.spools, options, texts, mark)
+    return told(written)
+
+
+def _outputs(
+    session: Session,
+    dst: Path,
+    options: LabelingOptions,
+    palette: np.ndarray,
+    nodata: int | None,
+    label: Labeler,
+    mixture: Mixture | None,
+) -> list[Output]:
+    """Return the images that are written."""
+    outputs = [Output(dst, [image_spec(image, palette, nodata, options) for image in session.images], label)]
+    if options.confidence is not None:
+        specs = [confidence_spec(image, nodata is not None, options) for image in session.images]
+        sure: Labeler = partial(confidence, mixture=mixture) if mixture else label
+        outputs.append(Output(Path(options.confidence), specs, sure))
+    return outputs
+
+
+def _lost(images: Sequence[Image], palette: np.ndarray, nodata: int | None, options: LabelingOptions) -> list[str]:
+    """Return what the output does not get, and say so."""
     wide = nodata is not None and len(palette) <= BYTE < nodata + 1 and options.output != "rgb"
-    lost = told_dropped(images, *(["8 bits a pixel (256 colors and nodata take 16)"] if wide else []))
-    return Written(nodata, measured, display, _is_exact(measured, display, session.blocks.n_bands, options), lost)
+    return told_dropped(images, *(["8 bits a pixel (256 colors and nodata take 16)"] if wide else []))
 
 
 def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int, options: LabelingOptions) -> bool:
@@ -129,12 +166,29 @@ def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int
     return measured.squared_error == 0 and display.by_type and display.shows_all(n_bands)
 
 
-def _label(
+def _task(
     session: Session,
     number: int,
     outputs: Sequence[Output],
     mixture: Mixture | None,
     display: Display | None,
+    page: Draft | None,
+) -> LabelTiles:
+    """Return what labels the pixels of an image, of which the first is shown in a page."""
+    return LabelTiles(
+        mixture.space if mixture else BY_TYPE,
+        session.blocks.dtype,
+        tuple(Layer(output.label, output.specs[number], output.firsts[number]) for output in outputs),
+        display,
+        page.sampler if page and number == 0 else None,
+    )
+
+
+def _label(
+    session: Session,
+    number: int,
+    outputs: Sequence[Output],
+    task: LabelTiles,
     store: TileStore,
     advance: Advance,
     held: int,
@@ -142,12 +196,6 @@ def _label(
     """Store the full-resolution tiles of an image."""
     image, specs = session.images[number], [output.specs[number] for output in outputs]
     unit, block_bytes = _unit(session, image, specs, held)
-    task = LabelTiles(
-        mixture.space if mixture else BY_TYPE,
-        session.blocks.dtype,
-        tuple(Layer(output.label, output.specs[number], output.firsts[number]) for output in outputs),
-        display,
-    )
     windows = TileGrid(Window(0, 0, *image.shape[:2]), unit)
     blocks = [Block(image, window, number, index) for index, window in enumerate(windows)]
     step = session.checkpoint.step(f"label-{unit[0]}x{unit[1]}")  # with other memory, other blocks may be done

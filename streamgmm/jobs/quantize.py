@@ -17,13 +17,13 @@ from ..options import ClassMapOptions, FitOptions, JobOptions, OutputOptions
 from ..options.fields import flat
 from ..options.palette import PaletteOptions, QuantizeOptions
 from .apply import write_labeled
-from .class_map import read_classes
+from .class_map import Legend, read_classes
 from .disk import check_room
 from .fit import check_converged
-from .fitting import fit_pixels
+from .fitting import FitResult, fit_pixels
 from .given_palette import GivenPalette
 from .labeling import LabelingOptions, write_outputs
-from .report import Report
+from .report import Report, Written
 from .session import Session, open_job
 from .specs import display_of, shown_bands
 from .tile_store import Known, Labeler
@@ -89,7 +89,7 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
     dst, facts = Path(given.dst), (given.part(FitOptions), given.part(OutputOptions), given.part(ClassMapOptions))
     palette = GivenPalette.of(given.part(PaletteOptions))
     models, colors = ([], None) if palette is None else ([palette.path], palette.colors)
-    with open_job([given.src], *given.paths(dst), given, *facts, colors, models=models) as session:
+    with open_job([given.src], *given.paths(dst), given, *facts, colors, models=models, held=given.held) as session:
         shown_bands(given, session.blocks)
         if palette is not None:
             return write_labeled(session, dst, given, palette.mixture(session), "palette", palette.legend, mark)
@@ -102,8 +102,7 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
                 result = fit_pixels(session, given, confident=given.confidence is not None)
         except NoPixelsError as error:
             log.warning("%s; the output is all nodata", error)
-            written = write_outputs(session, dst, given, None, _zeros, mark=mark)
-            return _nothing(session, dst, written.dropped)
+            return write_outputs(session, dst, given, None, _zeros, partial(_nothing, session, dst), mark=mark)
         check_converged(result, given.strict, session.name)
         if given.sort != "weight":
             shown = display_of(given, result.mixture, session.blocks)
@@ -114,11 +113,16 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
         if table is not None and has_table(blocks.dtype, blocks.n_bands):  # what follows from colors is known already
             labels = classified(table.colors, threads=session.engine.threads)
             label, known = LookupTable(table, labels), Known(table, labels)
-        written = write_outputs(session, dst, given, mixture, label, known, mark, legend)
-        report = replace(result.report(session.name, session), output=str(dst), **written.facts())
-        if legend:  # what the colors show is not asked
-            return replace(report, psnr_db=None)
-        return report if written.exact or report.method != "lossless" else replace(report, method="classes")
+        told = partial(_report, session, dst, result, legend)
+        return write_outputs(session, dst, given, mixture, label, told, known, mark, legend)
+
+
+def _report(session: Session, dst: Path, result: FitResult, legend: Legend | None, written: Written) -> Report:
+    """Report a fit, and what was written with it."""
+    report = replace(result.report(session.name, session), output=str(dst), **written.facts())
+    if legend:  # what the colors show is not asked
+        return replace(report, psnr_db=None)
+    return report if written.exact or report.method != "lossless" else replace(report, method="classes")
 
 
 def _with_room(given: Quantize, session: Session) -> Quantize:
@@ -130,7 +134,7 @@ def _with_room(given: Quantize, session: Session) -> Quantize:
     return replace(given, n_components=COLORS - 1)
 
 
-def _nothing(session: Session, dst: Path, dropped: list[str]) -> Report:
+def _nothing(session: Session, dst: Path, written: Written) -> Report:
     """Report an image without a pixel that is not masked."""
     return Report(
         input=session.name,
@@ -147,7 +151,7 @@ def _nothing(session: Session, dst: Path, dropped: list[str]) -> Report:
         distinct_colors=0,
         colors_used=0,
         nodata=0,
-        dropped=dropped,
+        dropped=written.dropped,
     )
 
 

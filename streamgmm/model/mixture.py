@@ -30,6 +30,8 @@ class Mixture:
     covariance_type : {"full", "tied", "diag", "spherical"}
     space : SampleSpace
         What samples mean: which values are 0 and 1.
+    origin : str or None
+        The file that it was read from.
 
     Raises
     ------
@@ -42,6 +44,7 @@ class Mixture:
     covariances: np.ndarray
     covariance_type: CovarianceType = "full"
     space: SampleSpace = BY_TYPE
+    origin: str | None = None
 
     def __post_init__(self):
         for name in ("weights", "means", "covariances"):
