@@ -204,7 +204,7 @@ def test_what_is_shown_is_all_that_was_asked_for(look):
     assert page.locator("h2").all_inner_texts() == [
         "Before and after", "Palette", "Three places at 1:1", "Error and fit", "How it was made"
     ]  # fmt: skip
-    titles = ["Where the error is", "Log-likelihood", "Components, from one side", "Components, from another"]
+    titles = ["Where the error is", "Log-likelihood, nats per pixel", "Components, from one side", "Components, from another"]
     assert page.locator("figure h3").all_inner_texts() == titles
     assert [text.split(" error")[0] for text in page.locator(".places figcaption").all_inner_texts()] == [
         "1. Largest", "2. Median", "3. Smallest"

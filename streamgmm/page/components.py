@@ -10,7 +10,7 @@ from ..model.mixture import Mixture
 
 CHANNELS = ("red", "green", "blue")
 # Colors of a table that are counted in a histogram: of more, every n-th in their order, which is that of colors.
-COLORS = 1 << 17
+COLORS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,11 @@ def joined(planes: Sequence[Projection], n_bands: int) -> np.ndarray:
 def points_of(colors: np.ndarray, axes: np.ndarray, mixture: Mixture) -> np.ndarray:
     """Return where the colors of a table (n, D), as kernels take them, are in two projections, shape (n, 4)."""
     some = colors[:: -(-len(colors) // COLORS)] if len(colors) else colors
-    return (mixture.space.colors(some) @ axes).astype(np.float32)
+    values = mixture.space.colors(some)
+    points = np.zeros((len(some), axes.shape[1]), np.float32)
+    for band in np.flatnonzero(axes.any(axis=1)):  # few of many, and no threads of BLAS, which others wait for
+        points += (values[:, [band]] * axes[band]).astype(np.float32)
+    return points
 
 
 def distinct(points: np.ndarray) -> np.ndarray:

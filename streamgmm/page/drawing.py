@@ -70,7 +70,7 @@ def drawings_of_fit(log_likelihood: Sequence[float], rows: Sequence[dict] | None
     if len(log_likelihood) > 1:
         first, last = log_likelihood[0], log_likelihood[-1]
         alt = f"Log-likelihood by iteration: from {first:.4f} to {last:.4f} nats per pixel in {len(log_likelihood):,}."
-        drawings.append(Drawing("Log-likelihood", figures.likelihood(log_likelihood), alt))
+        drawings.append(Drawing("Log-likelihood, nats per pixel", figures.likelihood(log_likelihood), alt))
     if rows:
         told = "; ".join(f"{row['n_components']}: {row['psnr_db']:.1f} dB" for row in rows if row.get("psnr_db") is not None)
         drawings.append(

@@ -8,8 +8,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse
 from matplotlib.ticker import MaxNLocator
 
 from .components import Projection
@@ -40,7 +40,7 @@ def likelihood(values: Sequence[float]) -> str:
     """Return a figure of the log-likelihood by iteration."""
     figure, axes = _figure(SIZE)
     _plot(axes, range(1, len(values) + 1), values, ACCENT)
-    axes.set(xlabel="iteration", ylabel="log-likelihood, nats per pixel")
+    axes.set_xlabel("iteration")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.ticklabel_format(axis="y", useOffset=False)
@@ -99,12 +99,22 @@ def plane(
     counts = _counts(points, across, up)
     extent = across[0], across[-1], up[0], up[-1]
     axes.imshow(_ink(counts), extent=extent, origin="lower", aspect="auto", interpolation="nearest")
-    for mean, covariance, color in zip(means, covariances, colors, strict=True):
-        variances, directions = np.linalg.eigh(covariance)
-        height, width = 2 * DEVIATIONS * np.sqrt(np.maximum(variances, 0))
-        angle = np.degrees(np.arctan2(directions[1, 1], directions[0, 1]))
-        for edge, thickness in ((HALO, 3.2), (color, 1.8)):
-            axes.add_patch(Ellipse(mean, width, height, angle=angle, fill=False, edgecolor=edge, linewidth=thickness))
+    variances, directions = np.linalg.eigh(covariances)
+    heights, widths = 2 * DEVIATIONS * np.sqrt(np.maximum(variances, 0)).T
+    angles = np.degrees(np.arctan2(directions[:, 1, 1], directions[:, 0, 1]))
+    for edges, thickness in ((HALO, 3.2), (colors, 1.8)):
+        ellipses = EllipseCollection(
+            widths,
+            heights,
+            angles,
+            units="xy",
+            offsets=means,
+            offset_transform=axes.transData,
+            facecolors="none",
+            edgecolors=edges,
+            linewidths=thickness,
+        )
+        axes.add_collection(ellipses, autolim=False)
     axes.scatter(means[:, 0], means[:, 1], s=30, c=list(colors), edgecolors=HALO, linewidths=1, zorder=3)
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=projection.x, ylabel=projection.y)
     return _svg(figure, name)

@@ -10,7 +10,8 @@ from .files import open_input
 
 # Of images, the text of the Software (tag 305) with its end; of models, the first line; of pages, the generator.
 MARKS = re.compile(
-    rb'streamgmm [\w.+]+( fingerprint [0-9a-f]+)?\0|\A\{\s*"format": "streamgmm |<meta name="generator" content="streamgmm '
+    rb'streamgmm [\w.+]+( fingerprint [0-9a-f]+)?\0|\A\{\s*"format": "streamgmm '
+    rb'|\A<!doctype html>\s*<html lang="en">\s*<head>\s*<meta charset="utf-8">\s*<meta name="generator" content="streamgmm '
 )
 # Bytes that are looked through. All IFDs of an output stand first; before the mark there may be a description.
 HEAD = 1 << 20
