@@ -22,4 +22,4 @@ def versions(lines, operator):
 def test_the_oldest_versions_that_are_tested_are_those_that_are_promised():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     tested = (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8").splitlines()
-    assert versions(tested, "==") == versions(project["dependencies"], ">=")
+    assert versions(tested, "==") == versions([*project["dependencies"], *project["optional-dependencies"]["html"]], ">=")

@@ -28,6 +28,7 @@ from streamgmm.options import (
 )
 from streamgmm.options.batch import BatchOptions
 from streamgmm.options.fields import flag_of, spec_of
+from streamgmm.options.page import PageOptions
 from streamgmm.options.palette import PaletteOptions
 
 from .images import write_tiff
@@ -129,7 +130,8 @@ def row(field):
 
 
 def test_the_options_are_those_of_the_fields():
-    kinds = [FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions, BatchOptions]
+    kinds = [FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, PageOptions, RunOptions]
+    kinds += [ResourceOptions, BatchOptions]
     fields = [field for kind in kinds for field in dataclasses.fields(kind) if not spec_of(field).hidden]
     assert {field.name for field in dataclasses.fields(WriteOptions)} < {field.name for field in fields}
     section = README.split("\n## Options\n")[1].split("\n## ")[0]

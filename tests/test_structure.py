@@ -20,7 +20,8 @@ ROOMS = {
     "system": {"errors"},
     "model": {"errors", "options"},
     "image": {"errors", "options", "system"},
-    "jobs": {"errors", "options", "system", "model", "image"},
+    "page": {"errors", "options", "system", "model", "image"},
+    "jobs": {"errors", "options", "system", "model", "image", "page"},
 }
 DOORS = {"cli", "estimator", "__main__", "__init__"}
 

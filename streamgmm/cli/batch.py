@@ -19,6 +19,7 @@ import click
 from ..errors import ImageReadError, OptionError, OutputError
 from ..options import ClassMapOptions, FitOptions, ReadOptions, ResourceOptions, RunOptions, WriteOptions
 from ..options.batch import BatchOptions
+from ..options.page import PageOptions
 from ..options.palette import PaletteOptions
 from ..system.files import check_output, is_stream, open_text, output_errors, read_text, write_text
 from .help import Command
@@ -100,7 +101,7 @@ def _is_number(value: Any) -> bool:
     callback=read_config,
     help="Take options from a TOML file; those of the command line win.",
 )
-@options_of(FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions)
+@options_of(FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, WriteOptions, PageOptions, RunOptions, ResourceOptions)
 @told_options
 def batch(
     inputs: tuple[str, ...],
@@ -121,10 +122,11 @@ def batch(
     named = [options[name] for name in ("model", "palette_in", "like")]
     others = [Path(path) for path in (config, *named, *named_in(init)) if path is not None]
     told = [path for path in (log_file, metrics_file) if path is not None]
-    if report is not None and str(report) != "-":
-        with output_errors(report):
-            report.parent.mkdir(parents=True, exist_ok=True)  # as that of the outputs
-        told.append(report)
+    for path in (report, options["html"]):
+        if path is not None and str(path) != "-":
+            with output_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)  # as that of the outputs
+            told.append(path)
     made = [pair.target for pair in pairs] + ([options["out_dir"] / MODEL] if options["shared_palette"] else [])
     _check_apart(told, others, [pair.source for pair in pairs], made)
     reports: list[FileReport] = []

@@ -14,6 +14,7 @@ import click
 from .. import __version__
 from ..errors import ImageReadError, OptionError
 from ..options import ClassMapOptions, FitOptions, ImageOptions, OutputOptions, ReadOptions, ResourceOptions, RunOptions
+from ..options.page import PageOptions
 from ..options.palette import PaletteOptions
 from ..system.files import check_output, is_stream, open_input, write_text
 from .batch import batch
@@ -49,7 +50,7 @@ for command in (batch, compare):
 @cli.command(epilog=EPILOG)
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@options_of(FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions)
+@options_of(FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, PageOptions, RunOptions, ResourceOptions)
 @told_options
 def quantize(source: Path, target: Path, init: str, report: Path | None, quiet: bool, **options: Any) -> None:
     """Fit a mixture to IN and write it to OUT, a palette TIFF of its colors."""
@@ -93,7 +94,7 @@ def fit(sources: tuple[Path, ...], output: Path, init: str, report: Path | None,
 @click.argument("model", metavar="MODEL.json", type=FILE)
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@options_of(ReadOptions, OutputOptions, RunOptions, ResourceOptions)
+@options_of(ReadOptions, OutputOptions, PageOptions, RunOptions, ResourceOptions)
 @told_options
 def apply(model: Path, source: Path, target: Path, report: Path | None, quiet: bool, **options: Any) -> None:
     """Give every pixel of IN its color of a model, and write it to OUT, a palette TIFF."""
@@ -157,7 +158,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _outputs(target: Path, options: dict[str, Any]) -> list[Path]:
-    return [target, *(options[name] for name in ("palette_out", "confidence") if options[name])]
+    return [target, *(options[name] for name in ("palette_out", "confidence", "html") if options[name])]
 
 
 def _check_apart(report: Path | None, inputs: Sequence[Path], outputs: Sequence[Path]) -> None:

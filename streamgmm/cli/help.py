@@ -18,6 +18,7 @@ from ..options import (
 )
 from ..options.batch import BatchOptions
 from ..options.fields import Options
+from ..options.page import PageOptions
 from ..options.palette import PaletteOptions
 
 # What the options of each kind stand under, in this order.
@@ -31,6 +32,7 @@ HEADINGS: dict[type[Options], str] = {
     ClassMapOptions: "Fit",
     WriteOptions: "Output",
     OutputOptions: "Output",
+    PageOptions: "Output",
     RunOptions: "Run",
     ResourceOptions: "Resources",
 }

@@ -29,6 +29,7 @@ PHASES = {
     "average": "averaging colors",
     "label": "labeling",
     "reduce": "making reduced levels",
+    "page": "making the page",
     "write": "writing",
     "compare": "comparing",
 }

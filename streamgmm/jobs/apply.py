@@ -17,7 +17,7 @@ from .class_map import Legend
 from .disk import check_room
 from .labeling import LabelingOptions, write_outputs
 from .model_file import load_model
-from .report import Report
+from .report import Report, Written
 from .sampling import check_range
 from .session import Session, open_job
 from .tile_store import Labeler
@@ -88,6 +88,9 @@ def apply(given: Apply) -> Report:
         Write the palette: a GIMP palette (.gpl), JSON with means and counts (.json), or GDAL color text (.txt).
     confidence : path, optional
         Write a TIFF of the largest responsibility of each pixel, uint8, 255 for certainty.
+    html : path, optional
+        Write a page to look at, one file that needs no network: the image before and after, its palette, where the error
+        is, the fit, and how to make it again. It needs Jinja and Matplotlib (``pip install 'streamgmm[html]'``).
     min_psnr : float, optional
         Warn where the peak signal-to-noise ratio of what is shown, in dB, is less.
     overwrite : bool
@@ -124,7 +127,7 @@ def apply_to_image(given: Apply, mark: str | None = None) -> Report:
     models = [] if isinstance(given.model, Mixture) else [Path(given.model)]
     mixture = given.model if isinstance(given.model, Mixture) else load_model(given.model)
     dst, facts = Path(given.dst), (mixture, given.part(OutputOptions))
-    with open_job([given.src], *given.paths(dst), given, *facts, models=models) as session:
+    with open_job([given.src], *given.paths(dst), given, *facts, models=models, held=given.held) as session:
         n_bands = session.blocks.n_bands
         if n_bands != mixture.n_bands:
             raise ModelError(f"{session.name}: {n_bands} bands; the model is for {mixture.n_bands}, fit one to such images")
@@ -145,7 +148,12 @@ def write_labeled(
     session.resources.without_work(mixture.n_components, mixture.n_bands, session.name)
     labeled = options.dither == "none" or options.palette == "centroids"
     label = _labeler(session, mixture, labeled, options.confidence is not None)
-    written = write_outputs(session, dst, options, mixture, label, mark=mark, legend=legend)
+    told = partial(_report, session, dst, mixture, method)
+    return write_outputs(session, dst, options, mixture, label, told, mark=mark, legend=legend)
+
+
+def _report(session: Session, dst: Path, mixture: Mixture, method: str, written: Written) -> Report:
+    """Report what was written."""
     return Report(
         input=session.name,
         output=str(dst),

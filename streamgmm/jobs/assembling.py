@@ -1,6 +1,6 @@
 """Files that appear together, when all are whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,19 +18,18 @@ def assemble(
     outputs: Sequence[Output],
     spools: Sequence[Spool],
     options: OutputOptions,
-    palette: str,
+    texts: Mapping[Path, str],
     mark: str | None,
 ) -> None:
-    """Write all files; they appear together, the first output first, when all are whole."""
+    """Write all files; they appear together, the first output first and then texts, when all are whole."""
     with ExitStack() as stack:
-        texts = [Path(options.palette_out)] if options.palette_out is not None else []
-        writing = [stack.enter_context(appearing(path, session.part(path))) for path in texts]
+        writing = {path: stack.enter_context(appearing(path, session.part(path))) for path in reversed(list(texts))}
         parts = [stack.enter_context(replacing(each.path, session.part(each.path))) for each in reversed(outputs)]
         for output, spool, part in zip(outputs, spools, reversed(parts), strict=True):
             with output_errors(output.path):
                 assemble_tiff(part, output.path, spool, output.specs, options.layout, options.bigtiff, mark)
-        for write in writing:
-            write(palette)
+        for path, text in texts.items():
+            writing[path](text)
     for output in outputs:
         with output_errors(output.path):
             remove_sidecars(output.path)

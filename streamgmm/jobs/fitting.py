@@ -123,12 +123,12 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
     if options.is_auto:
         options, few, choice = choose(session, options, seeded, shown, table, few)
     if few is not None:
-        few = few if table is None else table
+        few = table or few
         return FitResult(lossless(few, options.covariance_type, fixed), "lossless", [], True, 0, table=few, choice=choice)
     sample, weighed = shown.converted(), None if weighed is None else weighed.converted()
     with clock.phase("seed", most_colors(sample)) as advance:
         start = seeded(sample, options, advance=advance)
-    preset, pixels, share, nearest = options.preset_for(blocks.n_bands), None, None, None
+    pixels, share, nearest = None, None, None
     part = sample if weighed is None else weighed  # which minibatch EM fits first
     with clock.phase("fit", blocks.n_pixels * options.max_iter) as advance:
         every = part if method == "minibatch" else weighed
@@ -139,9 +139,8 @@ def fit_pixels(session: Session, options: FitOptions, *, by_image: bool = False,
             share = 1.0
         elif method == "minibatch":
             fit, pixels, share = go_on(session, chosen, part, fit, ridge, options, advance)
-    how = fit.log_likelihood, fit.converged, fit.passes, preset, ridge, table if whole else None
-    mixture = _ordered(fit.mixture, shown if table is None else table)
-    return FitResult(mixture, method, *how, pixels, share, nearest, choice)
+    how = fit.log_likelihood, fit.converged, fit.passes, options.preset_for(blocks.n_bands), ridge, table if whole else None
+    return FitResult(_ordered(fit.mixture, table or shown), method, *how, pixels, share, nearest, choice)
 
 
 def _ordered(mixture: Mixture, table: ColorTable) -> Mixture:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -22,18 +22,19 @@ from ..model.footprint import LOOKUP_BYTES, table_bytes
 from ..model.labels import confidence
 from ..model.mixture import Mixture
 from ..model.palette import palette_of
-from ..model.space import BY_TYPE
+from ..model.space import BY_TYPE, SampleSpace
 from ..options import FitOptions, OutputOptions, RunOptions
+from ..options.page import PageOptions
 from ..system.files import output_errors, size_of
 from .assembling import assemble
 from .centroids import centroid_palette
 from .choosing import Targets, check_targets
 from .class_map import Legend
-from .clock import Advance
 from .dithering import dithered, halving
+from .paging import PAGE_BYTES, Colors, Draft
 from .palette_file import palette_text
 from .passes.blocks import Block
-from .report import Written, told_dropped
+from .report import Report, Written, told_dropped
 from .resources import COPIES
 from .session import Session
 from .specs import confidence_spec, display_of, image_spec
@@ -49,13 +50,18 @@ SEEN_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
-class LabelingOptions(OutputOptions, RunOptions):
+class LabelingOptions(OutputOptions, PageOptions, RunOptions):
     """What is asked of the output of an image, of what is written beside it, and of their quality."""
 
     def paths(self, dst: str | os.PathLike) -> tuple[list[Path], list[Path]]:
         """Return the images that are written, the output first, and the texts."""
         images = [Path(path) for path in (dst, self.confidence) if path is not None]
-        return images, [] if self.palette_out is None else [Path(self.palette_out)]
+        return images, [Path(path) for path in (self.palette_out, self.html) if path is not None]
+
+    @property
+    def held(self) -> int:
+        """Bytes that what is shown takes."""
+        return PAGE_BYTES if self.html is not None else 0
 
 
 def write_outputs(
@@ -64,10 +70,11 @@ def write_outputs(
     options: LabelingOptions,
     mixture: Mixture | None,
     label: Labeler,
+    told: Callable[[Written], Report],
     known: Known | None = None,
     mark: str | None = None,
     legend: Legend | None = None,
-) -> Written:
+) -> Report:
     """Write the images in the colors of a mixture, and what else was asked for.
 
     Parameters
@@ -78,6 +85,8 @@ def write_outputs(
     mixture : Mixture or None
         None where all pixels are masked.
     label : function from pixels (n, D) to labels (n,)
+    told : function from Written to Report
+        What is told of the job, so far.
     known : Known or None
     mark : str or None
         The fingerprint of the job, for the output's Software (tag 305).
@@ -86,16 +95,12 @@ def write_outputs(
 
     Returns
     -------
-    Written
+    Report
     """
     images, masked = session.images, session.masked()
     held = LOOKUP_BYTES + (table_bytes(*known.table.colors.shape) if known else 0)
-    palette, display = np.empty((0, 3), np.uint8), None
-    if mixture:
-        display = display_of(options, mixture, session.blocks)
-        means = options.palette == "means"
-        palette = palette_of(mixture, display) if means else centroid_palette(session, mixture, display, label, known)
-        palette = legend.palette(palette) if legend else palette
+    display = display_of(options, mixture, session.blocks) if mixture else None
+    palette = _palette(session, options, mixture, display, label, known, legend)
     nodata = None if not masked else legend.nodata if legend else len(palette)
     measured, dithering = None, None
     if display and options.dither != "none":
@@ -108,26 +113,47 @@ def write_outputs(
     with ExitStack() as stack:
         for output in outputs:
             stack.enter_context(output_errors(output.path))
-        store = stack.enter_context(TileStore(outputs, session.checkpoint))
-        with session.clock.phase("label", sum(image.shape[0] * image.shape[1] for image in images)) as advance:
-            for number in range(len(images)):
-                _label(session, number, outputs, mixture, display if measured is None else None, store, advance, held)
+        colors = Colors(mixture, display, palette, legend) if mixture and display else None
+        page = stack.enter_context(Draft(session, colors, known)) if options.html is not None else None
+        store = stack.enter_context(TileStore(outputs, session.checkpoint, page.overview if page else None))
+        space = mixture.space if mixture else BY_TYPE
+        _label(session, outputs, space, None if measured else display, page, store, held)
         for number, output in enumerate(outputs):
             _reduce(session, number, output, store)
         session.check_unchanged()
         measured = measured or store.distortion
         if legend is None or legend.measured:
             _check_quality(session.name, measured, options)
+        exact, in_color = _is_exact(measured, display, session.blocks.n_bands, options), options.output != "labels"
+        lost, counts = _lost(images, palette, nodata, options), measured.counts if measured else np.empty(0)
+        written = Written(nodata, measured, display, exact, lost, None, in_color, options.dither)
+        paths = [] if options.palette_out is None else [Path(options.palette_out)]
+        texts = {path: palette_text(path, palette, mixture, display, counts, nodata, legend) for path in paths}
+        if page and options.html is not None:
+            with session.clock.phase("page", 0):
+                texts[Path(options.html)] = page.text(told(written), options, outputs[0], store.spools[0], counts, mark)
         with session.clock.phase("write", 0):
-            text, counts = "", measured.counts if measured else np.empty(0)
-            if options.palette_out is not None:
-                text = palette_text(Path(options.palette_out), palette, mixture, display, counts, nodata, legend)
-            assemble(session, outputs, store.spools, options, text, mark)
-    size, in_color = size_of(dst), options.output != "labels"
-    wide = nodata is not None and len(palette) <= BYTE < nodata + 1 and options.output != "rgb"
-    lost = told_dropped(images, *(["8 bits a pixel (256 colors and nodata take 16)"] if wide else []))
-    exact = _is_exact(measured, display, session.blocks.n_bands, options)
-    return Written(nodata, measured, display, exact, lost, size, in_color, options.dither)
+            assemble(session, outputs, store.spools, options, texts, mark)
+    return told(written._replace(bytes_out=size_of(dst)))
+
+
+def _palette(
+    session: Session,
+    options: LabelingOptions,
+    mixture: Mixture | None,
+    display: Display | None,
+    label: Labeler,
+    known: Known | None,
+    legend: Legend | None,
+) -> np.ndarray:
+    """Return the color of each label, shape (K, 3), uint8; none where all pixels are masked."""
+    if mixture is None or display is None:
+        return np.empty((0, 3), np.uint8)
+    if options.palette == "means":
+        palette = palette_of(mixture, display)
+    else:
+        palette = centroid_palette(session, mixture, display, label, known)
+    return legend.palette(palette) if legend else palette
 
 
 def _confidence(
@@ -141,6 +167,12 @@ def _confidence(
     return [Output(Path(options.confidence), specs, sure)]
 
 
+def _lost(images: Sequence[Image], palette: np.ndarray, nodata: int | None, options: LabelingOptions) -> list[str]:
+    """Return what the output does not get, and say so."""
+    wide = nodata is not None and len(palette) <= BYTE < nodata + 1 and options.output != "rgb"
+    return told_dropped(images, *(["8 bits a pixel (256 colors and nodata take 16)"] if wide else []))
+
+
 def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int, options: LabelingOptions) -> bool:
     """Whether the colors of an output are the samples, all of them: 16-bit ones divided by 257, without a remainder."""
     if measured is None or display is None or options.output == "labels":
@@ -150,28 +182,30 @@ def _is_exact(measured: Distortion | None, display: Display | None, n_bands: int
 
 def _label(
     session: Session,
-    number: int,
     outputs: Sequence[Output],
-    mixture: Mixture | None,
+    space: SampleSpace,
     display: Display | None,
+    page: Draft | None,
     store: TileStore,
-    advance: Advance,
     held: int,
 ) -> None:
-    """Store the full-resolution tiles of an image."""
-    image, specs = session.images[number], [output.specs[number] for output in outputs]
-    unit, block_bytes = _unit(session, image, specs, held)
-    task = LabelTiles(
-        mixture.space if mixture else BY_TYPE,
-        session.blocks.dtype,
-        tuple(Layer(output.label, output.specs[number], output.firsts[number], output.dithering) for output in outputs),
-        display,
-        session.blocks.n_pixels > SEEN_PIXELS,
-    )
-    windows = TileGrid(Window(0, 0, *image.shape[:2]), unit)
-    blocks = [Block(image, window, number, index) for index, window in enumerate(windows)]
-    step = session.checkpoint.step(f"label-{unit[0]}x{unit[1]}")  # with other memory, other blocks may be done
-    session.engine.reduce(task, blocks, store, block_bytes, step, advance)
+    """Store the full-resolution tiles of all images, of which the first is shown in a page."""
+    images, blocks = session.images, session.blocks
+    with session.clock.phase("label", sum(image.shape[0] * image.shape[1] for image in images)) as advance:
+        for number, image in enumerate(images):
+            task = LabelTiles(
+                space,
+                blocks.dtype,
+                tuple(Layer(each.label, each.specs[number], each.firsts[number], each.dithering) for each in outputs),
+                display,
+                blocks.n_pixels > SEEN_PIXELS,
+                page.sampler if page and number == 0 else None,
+            )
+            unit, block_bytes = _unit(session, image, [output.specs[number] for output in outputs], held)
+            windows = TileGrid(Window(0, 0, *image.shape[:2]), unit)
+            parts = [Block(image, window, number, index) for index, window in enumerate(windows)]
+            step = session.checkpoint.step(f"label-{unit[0]}x{unit[1]}")  # with other memory, other blocks may be done
+            session.engine.reduce(task, parts, store, block_bytes, step, advance)
 
 
 def _unit(session: Session, image: Image, specs: Sequence[ImageSpec], held: int) -> tuple[tuple[int, int], int]:

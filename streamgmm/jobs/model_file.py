@@ -1,6 +1,7 @@
 """Models as files."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ImageReadError, ModelError
@@ -17,7 +18,7 @@ def load_model(path: str | os.PathLike) -> Mixture:
         Where it cannot be read, or is no model.
     """
     try:
-        return Mixture.from_json(read_text(Path(path)))
+        return replace(Mixture.from_json(read_text(Path(path))), origin=os.fspath(path))
     except ImageReadError as error:
         raise ModelError(str(error)) from None
     except UnicodeDecodeError:

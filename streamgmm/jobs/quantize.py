@@ -17,11 +17,11 @@ from ..options.fields import flat
 from ..options.palette import PaletteOptions, QuantizeOptions
 from .apply import write_labeled
 from .choosing import check_targets
-from .class_map import read_classes
+from .class_map import Legend, read_classes
 from .disk import check_room
 from .earlier import check_earlier, in_order, with_earlier
 from .fit import check_converged
-from .fitting import fit_pixels
+from .fitting import FitResult, fit_pixels
 from .given_palette import GivenPalette
 from .labeling import LabelingOptions, write_outputs
 from .report import Report, Written
@@ -91,7 +91,7 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
     dst, facts = Path(given.dst), (given.part(FitOptions), given.part(OutputOptions), given.part(ClassMapOptions))
     palette = GivenPalette.of(given.part(PaletteOptions))
     models, colors = (models, None) if palette is None else ([palette.path], palette.colors)
-    with open_job([given.src], *given.paths(dst), given, *facts, colors, models=models) as session:
+    with open_job([given.src], *given.paths(dst), given, *facts, colors, models=models, held=given.held) as session:
         shown_bands(given, session.blocks)
         if palette is not None:
             return write_labeled(session, dst, given, palette.mixture(session), "palette", palette.legend, mark)
@@ -105,8 +105,7 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
                 result = fit_pixels(session, given, confident=given.confidence is not None)
         except NoPixelsError as error:
             log.warning("%s; the output is all nodata", error)
-            written = write_outputs(session, dst, given, None, _zeros, mark=mark)
-            return _nothing(session, dst, written)
+            return write_outputs(session, dst, given, None, _zeros, partial(_nothing, session, dst), mark=mark)
         check_converged(result, given.strict, session.name)
         if given.strict and result.choice:  # else it is said of the output
             check_targets(session.name, result.choice.missed, given.wanted, True)
@@ -120,13 +119,18 @@ def quantize_image(given: Quantize, mark: str | None = None) -> Report:
             labels = classified(table.colors, threads=session.engine.threads)
             known = Known(table, labels)
             label = LookupTable(*known) if given.dither == "none" else label
-        written = write_outputs(session, dst, given, mixture, label, known, mark, legend)
-        report = replace(result.report(session.name, session), output=str(dst), **written.facts())
-        if written.shows_samples(blocks.dtype, blocks.n_bands):
-            report = replace(report, psnr_db_nearest=result.psnr_db_nearest)
-        if legend:  # what the colors show is not asked
-            return replace(report, psnr_db=None, delta_e=None)
-        return report if written.exact or report.method != "lossless" else replace(report, method="classes")
+        told = partial(_report, session, dst, result, legend)
+        return write_outputs(session, dst, given, mixture, label, told, known, mark, legend)
+
+
+def _report(session: Session, dst: Path, result: FitResult, legend: Legend | None, written: Written) -> Report:
+    """Report a fit, and what was written with it."""
+    report = replace(result.report(session.name, session), output=str(dst), **written.facts())
+    if written.shows_samples(session.blocks.dtype, session.blocks.n_bands):
+        report = replace(report, psnr_db_nearest=result.psnr_db_nearest)
+    if legend:  # what the colors show is not asked
+        return replace(report, psnr_db=None, delta_e=None)
+    return report if written.exact or report.method != "lossless" else replace(report, method="classes")
 
 
 def _with_room(given: Quantize, session: Session) -> Quantize:

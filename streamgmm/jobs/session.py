@@ -137,6 +137,7 @@ def open_job(
     options: JobOptions,
     *facts: Any,
     models: Sequence[Path] = (),
+    held: int = 0,
 ) -> Iterator[Session]:
     """Hold the lock of an output, and give the session of the job that makes it, from where it was interrupted.
 
@@ -151,6 +152,8 @@ def open_job(
         What else decides the result: options, models.
     models : sequence of Path
         Files that are not to be overwritten either.
+    held : int
+        Bytes for what is shown of the output.
 
     Raises
     ------
@@ -162,6 +165,7 @@ def open_job(
     sources = [source_of(source) for source in sources]
     outputs, inputs = [*images, *texts], [Path(source) for source in sources if not isinstance(source, np.ndarray)]
     output, resources, reading = outputs[0], Resources.of(options), options.part(ReadOptions)
+    resources = resources.without(held, str(output), "what a page shows, and its libraries,") if held else resources
     for path in outputs:
         check_output(path, [*models, *inputs], overwrite=True, stream=path in texts)
     for path in images:
@@ -170,7 +174,7 @@ def open_job(
         lock = None
         if options.lock and not is_stream(output):
             lock = stack.enter_context(locked(output, options.wait, options.work_folder))
-        checkpoint = stack.enter_context(_checkpoint(output, inputs, options, lock, reading, *facts))
+        checkpoint = stack.enter_context(_checkpoint(output, inputs, options, lock, reading, *facts, *([held] if held else [])))
         if len({os.path.realpath(path) for path in outputs}) < len(outputs):
             raise OptionError(f"{output}: two outputs have one name; give each its own")
         for path in outputs:

@@ -13,6 +13,7 @@ from ..image.output.spool import Spool
 from ..model.colors import ColorTable
 from ..model.distortion import Distortion
 from ..model.dither import Dithering
+from ..page.overview import Cells, Overview
 from .passes.checkpoint import Checkpoint, State
 from .passes.sums import Sum
 from .passes.tasks import Part
@@ -54,14 +55,17 @@ class Output:
 
 
 class Finished(NamedTuple):
-    """What a task has finished of some outputs: by the number of the output, tiles with their numbers."""
+    """What a task has finished of some outputs: by the number of the output, tiles with their numbers; and cells of a page."""
 
     tiles: dict[int, list[tuple[int, bytes]]]
     distortion: Distortion | None
+    cells: tuple[Cells, ...] = ()
 
 
 class TileStore(Sum):
     """Collects finished tiles in a spool for each output, and adds up how far their colors are from the pixels.
+
+    What a page shows of the pixels is collected in its overview.
 
     Attributes
     ----------
@@ -69,8 +73,9 @@ class TileStore(Sum):
     distortion : Distortion or None
     """
 
-    def __init__(self, outputs: Sequence[Output], checkpoint: Checkpoint):
+    def __init__(self, outputs: Sequence[Output], checkpoint: Checkpoint, overview: Overview | None = None):
         super().__init__()
+        self._overview = overview
         self.distortion: Distortion | None = None
         self.spools: list[Spool] = []
         self._stack = ExitStack()
@@ -91,10 +96,14 @@ class TileStore(Sum):
                 self.spools[number].put(index, data)
         if part.value.distortion is not None:
             self.distortion = part.value.distortion if self.distortion is None else self.distortion + part.value.distortion
+        for cells in part.value.cells:
+            assert self._overview is not None
+            self._overview.add(cells)
 
     def state(self) -> State:
         """Return what :meth:`restore` takes."""
         tiles = {f"{name}{i}": array for i, spool in enumerate(self.spools) for name, array in spool.state().items()}
+        tiles |= self._overview.state() if self._overview else {}
         return tiles | (self.distortion.to_arrays() if self.distortion else {})
 
     def restore(self, state: State) -> bool:
@@ -103,4 +112,6 @@ class TileStore(Sum):
             if not spool.restore({name: state[f"{name}{number}"] for name in spool.state()}):
                 return False
         self.distortion = Distortion.from_arrays(state) if "sums" in state else None
+        if self._overview:
+            self._overview.restore(state)
         return True

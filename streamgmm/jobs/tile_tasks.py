@@ -15,6 +15,7 @@ from ..model.display import Display
 from ..model.distortion import Distortion, distortion
 from ..model.dither import Dithering
 from ..model.space import SampleSpace
+from ..page.overview import Sampler
 from .dithering import HalveDithered
 from .passes.blocks import Block
 from .passes.tasks import Part
@@ -76,6 +77,8 @@ class LabelTiles:
         How pixels are shown, where their distance from the palette of the first output is measured.
     sparsely : bool
         Whether Delta E is taken of one in 61 pixels, not of all.
+    sampler : Sampler or None
+        What of the pixels is kept for a page.
     """
 
     space: SampleSpace
@@ -83,12 +86,13 @@ class LabelTiles:
     layers: tuple[Layer, ...]
     display: Display | None
     sparsely: bool = False
+    sampler: Sampler | None = None
 
     def __call__(self, block: Block) -> Part:
         """Return the tiles of a block, a multiple of tiles, and its distortion."""
         image, window = block.image, block.window
         labels = [np.full(window[2:], layer.spec.nodata or 0, layer.spec.dtype) for layer in self.layers]
-        measured, n_valid = None, 0
+        measured, n_valid, cells = None, 0, []
         most = part_pixels(image)
         for area in parts_of(window, image.segment, most):
             read = image.read(area)
@@ -96,8 +100,10 @@ class LabelTiles:
                 found, n_pixels = self._label(read, area, part, [whole[part.within(window).slices] for whole in labels])
                 measured = found if measured is None or found is None else measured + found
                 n_valid += n_pixels
+                if self.sampler:
+                    cells.append(self.sampler.taken(part, area, read, labels[0][part.within(window).slices]))
         tiles = {i: _encoded(whole, window, layer) for i, (whole, layer) in enumerate(zip(labels, self.layers, strict=True))}
-        return Part(Finished(tiles, measured), n_valid)
+        return Part(Finished(tiles, measured, tuple(each for each in cells if each is not None)), n_valid)
 
     def _label(self, read: MaskedPixels, area: Window, part: Window, into: list[np.ndarray]) -> tuple[Distortion | None, int]:
         """Label a part of an area that was read; return its distortion, and how many pixels are not masked."""

@@ -36,6 +36,8 @@ class Mixture:
         What samples mean: which values are 0 and 1, and where distances of their colors are taken.
     fixed : ndarray of shape (K,), bool
         Components whose means were given, and stay; none by default.
+    origin : str or None
+        The file that it was read from.
 
     Raises
     ------
@@ -49,6 +51,7 @@ class Mixture:
     covariance_type: CovarianceType = "full"
     space: SampleSpace = BY_TYPE
     fixed: np.ndarray = field(default_factory=lambda: np.zeros((), bool))
+    origin: str | None = None
 
     def __post_init__(self):
         for name in ("weights", "means", "covariances"):

@@ -8,8 +8,11 @@ from .. import __version__
 from ..errors import ImageReadError
 from .files import open_input
 
-# Of images, the text of the Software (tag 305) with its end; of models, the first line.
-MARKS = re.compile(rb'streamgmm [\w.+]+( fingerprint [0-9a-f]+)?\0|\A\{\s*"format": "streamgmm ')
+# Of images, the text of the Software (tag 305) with its end; of models, the first line; of pages, the generator.
+MARKS = re.compile(
+    rb'streamgmm [\w.+]+( fingerprint [0-9a-f]+)?\0|\A\{\s*"format": "streamgmm '
+    rb'|\A<!doctype html>\s*<html lang="en">\s*<head>\s*<meta charset="utf-8">\s*<meta name="generator" content="streamgmm '
+)
 # Bytes that are looked through. All IFDs of an output stand first; before the mark there may be a description.
 HEAD = 1 << 20
 

@@ -670,6 +670,7 @@ VALUES = {
     "display-range": "[0, 80]",
     "nodata-color": '"#ffffff"',
     "min-psnr": "3",
+    "html": '"night.html"',
     "overwrite": "true",
     "work-dir": '"in"',
     "resume": "false",

@@ -25,15 +25,25 @@ from streamgmm.options import (
 )
 from streamgmm.options.batch import BatchOptions
 from streamgmm.options.fields import choices_of, flag_of, spec_of
+from streamgmm.options.page import PageOptions
 from streamgmm.options.palette import PaletteOptions
 
 from .commands import leave, write_model, write_pages
 
 # What a command is given of the library's options, and what it has of its own.
 KINDS = {
-    "quantize": (FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions),
+    "quantize": (
+        FitOptions,
+        PaletteOptions,
+        ClassMapOptions,
+        ReadOptions,
+        OutputOptions,
+        PageOptions,
+        RunOptions,
+        ResourceOptions,
+    ),
     "fit": (FitOptions, ReadOptions, RunOptions, ResourceOptions),
-    "apply": (ReadOptions, OutputOptions, RunOptions, ResourceOptions),
+    "apply": (ReadOptions, OutputOptions, PageOptions, RunOptions, ResourceOptions),
     "batch": (
         BatchOptions,
         FitOptions,
@@ -41,6 +51,7 @@ KINDS = {
         ClassMapOptions,
         ReadOptions,
         WriteOptions,
+        PageOptions,
         RunOptions,
         ResourceOptions,
     ),

@@ -29,6 +29,7 @@ def test_a_model_file_gives_the_model_to_the_last_bit(covariance_type, named, tm
     for part in ("weights", "means", "covariances"):
         np.testing.assert_array_equal(getattr(loaded, part), getattr(mixture, part), strict=True)
     assert (loaded.covariance_type, loaded.space) == (covariance_type, mixture.space)
+    assert (loaded.origin, mixture.origin) == (str(path), None)
 
 
 def test_a_folder_is_no_model_file(tmp_path):

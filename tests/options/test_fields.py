@@ -30,6 +30,7 @@ from streamgmm.options import (
 )
 from streamgmm.options.batch import BatchOptions
 from streamgmm.options.fields import Options, choices_of, flag_of, flat, option, spec_of
+from streamgmm.options.page import PageOptions
 from streamgmm.options.palette import PaletteOptions
 
 from ..images import smooth
@@ -37,6 +38,7 @@ from ..images import smooth
 ROOT = Path(__file__).parents[2]
 ALL = [
     PaletteOptions,
+    PageOptions,
     BatchOptions,
     *(kind for kind in vars(options).values() if isinstance(kind, type) and issubclass(kind, Options) and kind is not Options),
 ]
@@ -45,16 +47,26 @@ FIELDS = {field.name: field for kind in ALL for field in dataclasses.fields(kind
 FUNCTIONS = {
     streamgmm.quantize: (
         ["src", "dst"],
-        [FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, RunOptions, ResourceOptions],
+        [FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, OutputOptions, PageOptions, RunOptions, ResourceOptions],
         {},
     ),
     streamgmm.fit_image: (["sources"], [FitOptions, ReadOptions, ResourceOptions], {}),
-    streamgmm.apply: (["model", "src", "dst"], [ReadOptions, OutputOptions, RunOptions, ResourceOptions], {}),
+    streamgmm.apply: (["model", "src", "dst"], [ReadOptions, OutputOptions, PageOptions, RunOptions, ResourceOptions], {}),
     streamgmm.compare: (["a", "b"], [CompareOptions, ImageOptions, ResourceOptions], {}),
     streamgmm.open_image: (["source"], [ImageOptions], {"budget": None}),
     batch: (
         ["pairs"],
-        [BatchOptions, FitOptions, PaletteOptions, ClassMapOptions, ReadOptions, WriteOptions, RunOptions, ResourceOptions],
+        [
+            BatchOptions,
+            FitOptions,
+            PaletteOptions,
+            ClassMapOptions,
+            ReadOptions,
+            WriteOptions,
+            PageOptions,
+            RunOptions,
+            ResourceOptions,
+        ],
         {},
     ),
 }
@@ -139,6 +151,7 @@ REFUSED = [
     ),
     (WriteOptions, "min_psnr", [float("nan"), float("inf")], "min-psnr is {}; it must be a number of decibels"),
     (OutputOptions, "palette_out", ["a", "a.png", Path("gpl")], "{}: what kind of palette?"),
+    (PageOptions, "html", ["a", "a.tif", Path("html")], "html is {}; choose a name that ends in .html or .htm"),
     (RunOptions, "work_dir", ["gone", Path("gone")], "work-dir is {}; there is no such folder"),
     (RunOptions, "wait", [-1.0, float("nan")], "wait is {}; it must be 0 or more"),
     (ResourceOptions, "threads", [0, -1], "threads is {}; at least 1 is needed"),
@@ -423,6 +436,7 @@ OF_ANOTHER_TYPE = {
     "work_dir": [5, b"in"],
     "palette_out": [5],
     "palette_in": [5, b"a.gpl", True],
+    "html": [5, b"a.html", True],
     "wait": ["long"],
     "method": [None, 3, ["exact"]],
     "output": [None],

@@ -41,6 +41,14 @@ def test_a_model_is_known(tmp_path):
     assert is_own(tmp_path / "model.json")
 
 
+def test_a_page_is_known(tmp_path):
+    streamgmm.quantize(smooth(20, 30), tmp_path / "out.tif", html=tmp_path / "page.html", n_components=2, threads=1)
+    assert is_own(tmp_path / "page.html")
+    quoting = "<!doctype html><p>" + (tmp_path / "page.html").read_text(encoding="utf-8")
+    (tmp_path / "page.html").write_text(quoting, encoding="utf-8")
+    assert not is_own(tmp_path / "page.html")
+
+
 @pytest.mark.parametrize(
     "text", ["mine", "streamgmm 0.1.0 makes such files", '{"name": "streamgmm mixture"}', "streamgmm", "streamgmm \0"]
 )

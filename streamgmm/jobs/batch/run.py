@@ -15,6 +15,7 @@ from ...image.output.tiff import fingerprint_in
 from ...options import FitOptions, ReadOptions, WriteOptions
 from ...options.batch import BatchOptions
 from ...options.fields import flat
+from ...options.page import PageOptions
 from ...options.palette import PaletteOptions
 from ...system.files import beside, output_errors, read_text
 from ...system.processes import in_processes
@@ -24,6 +25,7 @@ from ..given_palette import GivenPalette
 from ..model_file import load_model
 from ..resources import BASELINE, MARGIN, Resources, mebibytes
 from .inputs import Pair
+from .pages import check_pages, has_page, page_of, write_folder
 from .worker import EachOptions, FileJob, FileReport, Messages, SharedFit, failed, fit_shared, make
 
 DIED = "the process that worked on it was killed (out of memory?) or crashed"
@@ -31,7 +33,7 @@ MODEL = "streamgmm-model.json"  # the shared model, in the folder of the outputs
 
 
 @dataclass(frozen=True)
-class Batch(EachOptions, BatchOptions):
+class Batch(EachOptions, PageOptions, BatchOptions):
     """What :func:`batch` is given: inputs with their outputs, as :func:`streamgmm.jobs.batch.inputs.find` found them."""
 
     pairs: list[Pair]
@@ -70,6 +72,7 @@ def batch(given: Batch) -> Iterator[FileReport]:
     if given.shared_palette == "files" and given.method not in ("auto", "stream"):
         raise OptionError(f"method {given.method} gives every pixel the same weight; use stream for files of equal weight")
     given, _ = with_earlier(given)
+    check_pages(given.html, given.pairs, given.overwrite)
     each = _share(given)
     contents = [_content(pair) for pair in given.pairs]
     facts: list[Any] = [given.part(ReadOptions), replace(given.part(WriteOptions), min_psnr=None)]
@@ -88,16 +91,24 @@ def _reports(given: Batch, each: EachOptions, marks: list[str], common: str) -> 
         given.out_dir.mkdir(parents=True, exist_ok=True)
     with _resumable(given.out_dir, fingerprint(given.pairs, marks), given.resume) as resumed:
         jobs: list[FileJob] = []
+        reports: list[FileReport] = []
         for pair, mark in zip(given.pairs, marks, strict=True):
             goes_on = (given.skip_existing or resumed) and not pair.complaint
-            if goes_on and fingerprint_in(pair.target) == mark:
-                yield FileReport(str(pair.source), str(pair.target), "skipped", fingerprint=mark)
+            page = None if given.html is None else page_of(pair)
+            if goes_on and fingerprint_in(pair.target) == mark and has_page(page, mark):
+                skipped = FileReport(str(pair.source), str(pair.target), "skipped", fingerprint=mark)
+                reports.append(skipped)
+                yield skipped
             else:
-                jobs.append(FileJob(pair, each, given.model, mark, only_own=goes_on and not given.overwrite))
+                jobs.append(FileJob(pair, each, given.model, mark, goes_on and not given.overwrite, page))
         if given.shared_palette is not None and jobs:
             model = _shared_model(given, each, common)
             jobs = [replace(job, model=model) for job in jobs]
-        yield from _work(jobs, given)
+        for report in _work(jobs, given):
+            reports.append(report)
+            yield report
+        if given.html is not None:
+            write_folder(Path(given.html), given.pairs, reports)
 
 
 def _work(jobs: list[FileJob], given: Batch) -> Iterator[FileReport]:

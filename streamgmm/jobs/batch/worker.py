@@ -42,6 +42,8 @@ class FileJob:
         What the output is made of and how, which stands in it.
     only_own : bool
         Whether nothing is replaced but what this program has made.
+    page : Path or None
+        Where a page of it is written.
     """
 
     pair: Pair
@@ -49,14 +51,16 @@ class FileJob:
     model: str | os.PathLike | None
     fingerprint: str
     only_own: bool = False
+    page: Path | None = None
 
     def check(self) -> None:
         """Raise an error where there is a complaint, or what is in the place of the output is to stay."""
         pair = self.pair
         if pair.complaint:
             raise pair.complaint
-        if self.only_own and pair.target.exists() and not pair.target.is_dir() and not is_own(pair.target):
-            raise OutputError(f"{pair.target}: exists, and is not of this program; choose another --suffix or --out-dir")
+        for path in (pair.target, self.page):
+            if path and self.only_own and path.exists() and not path.is_dir() and not is_own(path):
+                raise OutputError(f"{path}: exists, and is not of this program; choose another --suffix or --out-dir")
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,11 @@ def make(given: FileJob) -> tuple[FileReport, Messages]:
             with output_errors(pair.target):
                 pair.target.parent.mkdir(parents=True, exist_ok=True)
             if given.model is None:
-                report = quantize_image(options.part(Quantize, pair.source, pair.target), given.fingerprint)
+                job = replace(options.part(Quantize, pair.source, pair.target), html=given.page)
+                report = quantize_image(job, given.fingerprint)
             else:
-                report = apply_to_image(options.part(Apply, given.model, pair.source, pair.target), given.fingerprint)
+                shared = replace(options.part(Apply, given.model, pair.source, pair.target), html=given.page)
+                report = apply_to_image(shared, given.fingerprint)
             made = FileReport(
                 str(pair.source),
                 str(pair.target),
