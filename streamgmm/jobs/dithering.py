@@ -43,7 +43,7 @@ def dithered(session: Session, options: WriteOptions, palette: np.ndarray, displ
 def halving(session: Session, spec: ImageSpec, dithering: Dithering) -> "HalveDithered":
     """Return what halves an output that is dithered: its blends are kept, too, if that fits beside those of the image."""
     find: Labeler = dithering.level_blends
-    if session.resources.holds_lookup(2 * PLACE * 256**CHANNELS):
+    if session.resources.holds_lookup(PLACE * 256**CHANNELS):  # and as much again, which is that of the image
         find = BlendTable(find, CHANNELS)
     return HalveDithered(spec, dithering, find)
 
