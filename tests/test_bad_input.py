@@ -228,7 +228,7 @@ def test_images_of_different_bands(folder, capfd):
 
 
 OPTIONS = {
-    "-k 0": "components is 0; choose 1 to 65,535",
+    "-k 0": "components is 0; choose 1 to 65,535, or auto",
     "-k -3": "components is -3; choose 1 to 65,535",
     "-k 65536": "components is 65536; choose 1 to 65,535",
     "--covariance round": "covariance is 'round'; choose full, tied, diag, spherical",
@@ -479,7 +479,7 @@ def run(folder, *arguments, **options):
     [
         (["quantize", "absent.tif", "out.tif"], INPUT, "absent.tif: no such file or directory"),
         (["quantize", "in.tif", "in.tif"], OUTPUT, "in.tif: is also the input; choose another output"),
-        (["quantize", "in.tif", "out.tif", "-k", "0"], USAGE, "components is 0; choose 1 to 65,535"),
+        (["quantize", "in.tif", "out.tif", "-k", "0"], USAGE, "components is 0; choose 1 to 65,535, or auto"),
         (["apply", "in.tif", "in.tif", "out.tif"], INPUT, "in.tif: not a model file (it is not text)"),
     ],
 )

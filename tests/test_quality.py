@@ -100,7 +100,7 @@ def test_minibatch_gives_the_picture_of_every_pixel(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.collection
-@pytest.mark.parametrize(("n_components", "some"), [(16, 1), (64, 4), (256, 9)])
+@pytest.mark.parametrize(("n_components", "some"), [(16, 2), (64, 6)])
 def test_fidelity_is_no_less_than_k_means_to_convergence_the_best_of_three(n_components, some, tmp_path):
     """Of each photo, but for a twentieth of a decibel, and not on average."""
     gains = []
@@ -108,7 +108,7 @@ def test_fidelity_is_no_less_than_k_means_to_convergence_the_best_of_three(n_com
         path = shared_file(f"photos/{name}")
         report = quantize(path, tmp_path / "out.tif", n_components=n_components, preset="fidelity")
         gains.append(report.psnr_db - k_means_psnr(path, n_components, n_init=3, tol=0, max_iter=1000))
-    assert min(gains) > (-0.05 if n_components < 256 else -0.1)  # where rounding, which k-means is spared here, is 0.05 dB
+    assert min(gains) > -0.05
     assert np.mean(gains) > 0
 
 

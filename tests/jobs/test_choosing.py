@@ -18,6 +18,7 @@ from ..images import PHOTO, posterized, smooth, write_tiff
 quantize, fit_image = partial(streamgmm.quantize, threads=1, overwrite=True), partial(streamgmm.fit_image, threads=1)
 
 PIXELS = tifffile.imread(PHOTO)[::4, ::4]  # 15,000 colors
+SMALL = PIXELS[::2, ::2]
 AUTO = {"n_components": "auto"}
 
 
@@ -144,19 +145,19 @@ def test_a_ratio_may_be_the_target():
     "options", [{"preset": "segment"}, {"covariance_type": "diag"}, {"seed": 3}, {"rare_weight": 0.5}], ids=str
 )
 def test_numbers_are_tried_as_is_asked_for(options):
-    mixture, report = fit_image(PIXELS, **AUTO, max_delta_e=8, **options)
-    assert mixture.to_json() == fit_image(PIXELS, n_components=mixture.n_components, **options)[0].to_json()
-    assert report.curve != fit_image(PIXELS, **AUTO, max_delta_e=8)[1].curve
+    mixture, report = fit_image(SMALL, **AUTO, max_delta_e=9, max_components=12, **options)
+    assert mixture.to_json() == fit_image(SMALL, n_components=mixture.n_components, **options)[0].to_json()
+    assert report.curve != fit_image(SMALL, **AUTO, max_delta_e=9, max_components=12)[1].curve
 
 
 def test_the_palette_is_measured_as_it_will_be_shown(tmp_path):
     """Of bands and ranges that show less, and of centroids."""
     options = {"display_bands": (1,)}, {"display_range": (0, 120)}, {"palette": "centroids", "preset": "segment"}
     for given in options:
-        report = quantize(PIXELS, tmp_path / "out.tif", **AUTO, max_delta_e=7, **given)
+        report = quantize(SMALL, tmp_path / "out.tif", **AUTO, max_delta_e=9, overwrite=True, **given)
         at = {point["n_components"]: point for point in report.curve}
         assert at[report.n_components]["delta_e"] == pytest.approx(report.delta_e, rel=0.05)
-        assert report.delta_e <= 7
+        assert report.delta_e <= 9
 
 
 def test_of_many_colors_some_are_tried_and_others_measured(monkeypatch):
@@ -191,7 +192,8 @@ def test_the_most_are_taken_where_targets_are_missed(tmp_path, caplog):
     assert told == [f"array: mean Delta E is {report.delta_e:.2f}, more than 1; raise --max-components above 5"]
     caplog.clear()
     fit_image(PIXELS, **AUTO, max_components=5, target_psnr=50)
-    assert [record.getMessage()[-42:] for record in caplog.records] == [" less than 50; raise --max-components above 5"[-42:]]
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [line[-42:] for line in told] == [" less than 50; raise --max-components above 5"[-42:]]
 
 
 def test_strict_refuses_it_and_writes_nothing(tmp_path):
