@@ -100,7 +100,7 @@ def test_minibatch_gives_the_picture_of_every_pixel(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.collection
-@pytest.mark.parametrize(("n_components", "some"), [(16, 2), (64, 6)])
+@pytest.mark.parametrize(("n_components", "some"), [(16, 3), (64, 9)])
 def test_fidelity_is_no_less_than_k_means_to_convergence_the_best_of_three(n_components, some, tmp_path):
     """Of each photo, but for a twentieth of a decibel, and not on average."""
     gains = []
