@@ -122,9 +122,9 @@ class Draft:
         mark : str or None
             The fingerprint of the job.
         """
-        from ..page.content import Shown, page_of
-
         colors, drawings = self._colors, self._drawn.result()
+        from ..page.content import Shown, page_of  # which the thread has loaded: never at once, in two threads
+
         if colors and not drawings:
             drawings = colors.components(self._session.blocks.dtype).over(distinct(self.overview.points))
         given = [getattr(options, field.name) for field in fields(options) if field.default is MISSING]
