@@ -76,9 +76,9 @@ def test_a_picture_is_as_good_as_k_means_to_a_decibel(n_components, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.collection
-@pytest.mark.parametrize("n_components", [16, 64, 256])
-def test_pictures_are_as_good_as_k_means(n_components, tmp_path):
-    paths = [shared_file(f"photos/{name}") for name in PHOTOS]
+@pytest.mark.parametrize(("n_components", "some"), [(16, 1), (64, 1), (256, 6)])  # k-means of 256 takes 15 seconds a photo
+def test_pictures_are_as_good_as_k_means(n_components, some, tmp_path):
+    paths = [shared_file(f"photos/{name}") for name in PHOTOS[::some]]
     losses = [
         k_means_psnr(path, n_components) - quantize(path, tmp_path / "out.tif", n_components=n_components).psnr_db
         for path in paths
