@@ -11,9 +11,9 @@ from ..options import Dither
 from . import kernels
 from .blends import COLORS, find_blends
 from .buffers import BLOCK, SMALL_LABELS, as_pixels, bands_of, label_dtype
-from .choosing import CLAIMED, choose, claim, halve
 from .colors import color_codes
 from .display import WHITE, Display, Scale
+from .placing import CLAIMED, choose, claim, halve
 from .thresholds import thresholds
 
 # The part of the variance of what is chosen that counts beside how far its mean is off: noise is seen, too. Up to half of this

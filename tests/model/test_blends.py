@@ -5,9 +5,9 @@ import pytest
 from scipy.spatial import Delaunay
 
 from streamgmm.model.buffers import BLOCK
-from streamgmm.model.choosing import CLAIMED, choose
 from streamgmm.model.display import Display
 from streamgmm.model.dither import AS_SHOWN, LITTLE, VARIANCE, Dithering
+from streamgmm.model.placing import CLAIMED, choose
 
 from .. import naive
 from ..conftest import random_mixture

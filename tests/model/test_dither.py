@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from streamgmm.model.choosing import CLAIMED
 from streamgmm.model.display import Display
 from streamgmm.model.dither import BlendTable, Dithering, halved
+from streamgmm.model.placing import CLAIMED
 from streamgmm.model.space import SampleSpace
 
 from .. import naive
